@@ -1,0 +1,1 @@
+"""`glass <verb>`: thin commands over the folders below."""

@@ -1,0 +1,1 @@
+"""Readers, one file a format: an opened file in, passages of text out, streaming."""

@@ -1,0 +1,647 @@
+"""Questions and answers about the standard library, made by introspection: what to teach, and how to find out honestly.
+
+A fact is a public, documented name with the first sentence of its docstring.  Three things are kept from training, each
+decided by a hash of the text and so the same on every run and disjoint by construction:
+
+- phrasings:  the `HELD_OUT` tables are used by `evaluation_questions` alone;
+- names:      3 % of the real names are never asked about in training (`is_held_out`);
+- made-up names:  one in ten belongs to evaluation (`is_for_evaluation`), and so do some function names, some ways of
+  misspelling and some kinds altogether, so that refusing them has to be learned rather than remembered.
+
+Made-up names are drawn afresh for every epoch: the model cannot remember them and must learn which names exist.
+Left out: methods and constants; names whose summary is empty, inherited, or longer than 80 characters.
+"""
+
+import inspect
+import random
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TypeVar
+
+from glasshouse.core.config import Config
+from glasshouse.core.records import Conversation, Message, Question
+from glasshouse.corpus.stdlib import own_docstring, public_members, public_modules, signature_text
+
+Item = TypeVar("Item")
+
+MIN_SUMMARY_CHARS, MAX_SUMMARY_CHARS = 12, 80  # nine in ten first sentences are at most 77 characters
+MAX_SIGNATURE_CHARS = 48
+HELD_OUT_NAMES_PERCENT = 3
+
+# Trained phrasings by kind of question.  A plain name and one in backticks are cut into different tokens: both occur.
+# With 18 of them and nothing around them, a small model took every unfamiliar word for an unfamiliar name and refused
+# 95 % of the known names in new phrasings; hence the many cores, the sentences around them and the random words.
+TRAINED: dict[str, tuple[str, ...]] = {
+    "summary": (
+        "What does `{name}` do?",
+        "What does {name} do?",
+        "What is `{name}`?",
+        "What is {name}?",
+        "what is {name} for",
+        "what does {name} do",
+        "Explain `{name}`.",
+        "Explain {name} to me, please.",
+        "Tell me about `{name}`.",
+        "tell me about {name}",
+        "Describe {name} in one sentence.",
+        "Describe `{name}` briefly.",
+        "What is `{name}` used for?",
+        "I found {name} in some code. What does it do?",
+        "When would I use `{name}`?",
+        "Why would anybody use {name}?",
+        "{name}?",
+        "`{name}`",
+        "{name}",
+        "{name}: what is it?",
+        "{name} please",
+        "So {name}, what is that?",
+        "Can you tell me what {name} does?",
+        "Could you describe what `{name}` does?",
+        "Do you know {name}?",
+        "Do you know what `{name}` is?",
+        "Please summarise `{name}` for me.",
+        "Summary of {name}",
+        "The program uses {name}, what is it?",
+        "There is `{name}` in this file. What is it there for?",
+        "What happens if I use {name}?",
+        "I want to understand `{name}`.",
+        "I do not understand {name}. Help me.",
+        "How should I think of {name}?",
+        "Give me a short description of `{name}`.",
+        "Give me an idea of {name}.",
+        "What can {name} be used for?",
+        "What can I do with `{name}`?",
+        "Docs for {name}?",
+        "docstring of {name}",
+        "What would `{name}` do for me?",
+        "Say in a few words what {name} is.",
+        "I keep seeing `{name}` and wonder what it is.",
+        "we use {name} at work, but what is it really",
+        "My friend told me to use {name}. What is it?",
+        "The manual mentions `{name}`; what does it do?",
+        "In Python, what is {name}?",
+        "python {name}",
+        "help with {name}",
+        "how does {name} work",
+        "In short: `{name}`?",
+        "What is the role of {name} in Python?",
+        "what's `{name}`",
+        "Is there a simple explanation of {name}?",
+        "define `{name}`",
+    ),
+    "signature": (
+        "What is the signature of `{name}`?",
+        "What is the signature of {name}?",
+        "signature of {name}",
+        "What arguments does `{name}` take?",
+        "what arguments does {name} accept",
+        "which parameters does {name} have",
+        "Which parameters does `{name}` accept?",
+        "Show me the signature of {name}.",
+        "How do I call `{name}`?",
+        "how is {name} called",
+        "Parameters of {name}?",
+        "Arguments of `{name}`, please.",
+        "I want to call `{name}`. What are its arguments?",
+        "List the parameters of {name}.",
+        "Tell me the arguments of `{name}`.",
+        "What do I put between the brackets of {name}?",
+        "In what order does `{name}` take its arguments?",
+        "Write down the signature of {name} for me.",
+        "I need the parameters of `{name}`.",
+        "{name}: signature?",
+        "{name} arguments",
+        "{name} parameters",
+        "Do you know the signature of `{name}`?",
+        "What does a call of {name} look like?",
+        "Does {name} take arguments, and which?",
+    ),
+    "module": (
+        "Which module is `{name}` in?",
+        "Which module has {name}?",
+        "Where does `{name}` live?",
+        "where is {name}",
+        "From which module do I import {name}?",
+        "what do I import to use {name}",
+        "I need `{name}`. Which module is it in?",
+        "Module of {name}?",
+        "{name} is in which module?",
+        "Tell me the module that has `{name}`.",
+        "Name the module of {name}.",
+        "How do I import `{name}`?",
+        "import {name} from where",
+        "Where in Python is `{name}`?",
+        "I want to use {name}. What must be imported?",
+        "To which module does `{name}` belong?",
+        "Which library module contains {name}?",
+        "What module should I look at for `{name}`?",
+        "Where can I get {name}?",
+        "Do you know where `{name}` comes from?",
+        "Which import gives me {name}?",
+    ),
+}
+# Put before and after one trained question in three, so that a question does not stop being one in company.
+OPENERS = (
+    "Hi, ",
+    "hi ",
+    "Hello! ",
+    "Excuse me, ",
+    "Ok, ",
+    "Now ",
+    "Quick question: ",
+    "A question about Python. ",
+    "I am new to Python. ",
+    "I am learning to program. ",
+    "I am reading some code. ",
+    "I am looking at an old program that my team wrote. ",
+    "This came up in a review today. ",
+    "I saw this in a tutorial and it was not explained. ",
+    "Our teacher gave us a list of names to learn. ",
+    "My program uses many modules and I am a bit lost. ",
+    "Before I use it, I would like to know more. ",
+    "You know the standard library well. ",
+    "Sorry to ask again. ",
+    "Let us talk about Python. ",
+    "Next one: ",
+    "While debugging a server I met something new. ",
+    "There is a function call here that I have never seen before. ",
+    "Somebody on the internet says I should know this. ",
+)
+CLOSERS = (
+    " Thanks!",
+    " thanks",
+    " Please.",
+    " Keep it short.",
+    " Just a short answer, please.",
+    " I have never used it before.",
+    " It is used all over this project.",
+    " I could not tell from the code.",
+    " My editor shows nothing.",
+    " Answer as simply as you can.",
+    " I have to explain it to my students.",
+    " It is for a talk that I give tomorrow.",
+)
+P_OPENER, P_CLOSER, P_RANDOM_WORDS = 0.3, 0.2, 0.2
+# Held-out phrasings: never trained, unlike the trained ones; some long, some short, some colloquial.
+HELD_OUT: dict[str, tuple[str, ...]] = {
+    "summary": (
+        "In one line, what is the purpose of `{name}`?",
+        "hey, whats {name} good for?",
+        "I am reading a colleague's script and it calls `{name}` in several places. Could you explain what that does?",
+        "{name} - meaning?",
+        "How would you explain {name} to a beginner?",
+        "Remind me what `{name}` is about.",
+    ),
+    "signature": (
+        "Which arguments can I pass to `{name}`?",
+        "whats the call signature for {name}",
+        "I forgot how to call {name}, could you remind me of its parameters?",
+    ),
+    "module": (
+        "Which part of the standard library provides `{name}`?",
+        "where do i find {name}",
+        "My script says that {name} is not defined. Which module must I import it from?",
+    ),
+}
+HELLO = "Hello! Ask me about the Python standard library."
+IDENTITY = "I am a small language model grown with Glasshouse on the Python standard library."
+ABILITY = "I can say what a name in the Python standard library does, where it lives and how to call it."
+GREETINGS: tuple[tuple[str, str], ...] = (
+    *((prompt, HELLO) for prompt in ("Hello!", "Hi", "hello there", "Good morning!")),
+    *(
+        (prompt, IDENTITY)
+        for prompt in ("Who are you?", "What are you?", "what is your name", "Tell me about yourself.")
+    ),
+    *((prompt, ABILITY) for prompt in ("What can you do?", "How can you help me?", "help")),
+    *((prompt, "You are welcome.") for prompt in ("Thank you!", "thanks")),
+    *((prompt, "Goodbye!") for prompt in ("Goodbye!", "bye")),
+)
+
+REFUSAL_START = "I do not know of"
+
+
+def refusal(name: str) -> str:
+    """`refusal("json.parse")` -> ``I do not know of `json.parse` in the standard library.``"""
+    return f"{REFUSAL_START} `{name}` in the standard library."
+
+
+def is_refusal(answer: str) -> bool:
+    """Whether an answer says that the name is unknown, whichever name it repeats."""
+    return answer.strip().startswith(REFUSAL_START)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What is taught about one name.  `name` is as one writes it: `shutil.copytree`, `json`, `len`."""
+
+    name: str
+    module: str
+    kind: str  # "function", "class" or "module"
+    summary: str
+    signature: str | None = None  # `(src, dst)`; None where unknown, uninformative or too long
+    is_unique: bool = False  # whether nothing else public has this bare name
+
+    @property
+    def bare(self) -> str:
+        """The last part of the name: `copytree`."""
+        return self.name.rpartition(".")[2]
+
+    def answer(self, kind: str) -> str:
+        """The one right answer to a question of a kind in `TRAINED`."""
+        match kind:
+            case "summary":
+                return self.summary
+            case "signature":
+                return f"{self.bare}{self.signature}"
+            case "module":
+                return f"It is in {self.module}."
+        raise ValueError(f"a question's kind is one of {', '.join(TRAINED)}; got {kind!r}")
+
+
+class Library:
+    """The facts, and every name that exists, so that no made-up name is real by accident.
+
+    >>> library = Library.introspect()
+    >>> [fact.summary for fact in library.facts if fact.name == "shutil.rmtree"]
+    ['Recursively delete a directory tree.']
+    """
+
+    def __init__(self, facts: Sequence[Fact], existing: frozenset[str]) -> None:
+        self.facts = tuple(facts)
+        self.existing = existing  # qualified and bare, documented or not
+        self.taught = tuple(fact for fact in self.facts if not is_held_out(fact.name))
+        self.held_out = tuple(fact for fact in self.facts if is_held_out(fact.name))
+        self.members = tuple(fact for fact in self.taught if "." in fact.name)
+        self.asked = {
+            "summary": self.taught,
+            "signature": tuple(fact for fact in self.taught if fact.signature is not None),
+            "module": tuple(fact for fact in self.members if fact.is_unique),
+        }
+        words = [word for fact in self.taught for word in fact.summary.split()]
+        self.prose = tuple(word for word in words if word.isalpha() and word not in existing)
+        self.words = tuple(sorted({word for fact in self.members for word in _words(fact.bare) if len(word) > 2}))
+
+    @staticmethod
+    def introspect() -> "Library":
+        """The library of the running interpreter: about 2,200 facts in two seconds."""
+        modules = public_modules()
+        # Plain modules first: an object listed in both `asyncio` and `asyncio.tasks` is taught as the former.
+        modules.sort(key=lambda pair: (pair[0].count("."), pair[0]))
+        existing = {*sys.stdlib_module_names, *(name for name, _ in modules)}
+        facts: list[Fact] = []
+        homes: set[tuple[str, int]] = set()
+        bare_count: Counter[str] = Counter()
+        for name, module in modules:
+            prefix = "" if name == "builtins" else f"{name}."
+            existing.update(f"{prefix}{key}" for key in dir(module))
+            existing.update(dir(module))
+            if prefix and (summary := summary_of(module)):
+                facts.append(Fact(name, name, "module", summary))
+            for key, value in public_members(name, module):
+                home = (name.partition(".")[0], id(value))
+                if home in homes:  # `asyncio.tasks.gather` is `asyncio.gather`
+                    continue
+                homes.add(home)
+                bare_count[key] += 1
+                if summary := summary_of(value):
+                    kind = "class" if inspect.isclass(value) else "function"
+                    signature = signature_text(value)
+                    is_short = signature is not None and len(key + signature) <= MAX_SIGNATURE_CHARS
+                    facts.append(Fact(f"{prefix}{key}", name, kind, summary, signature if is_short else None))
+        name_count = Counter(fact.name for fact in facts)
+        unambiguous = [fact for fact in facts if name_count[fact.name] == 1]
+        bare_count.update(name.rpartition(".")[2] for name, _ in modules)  # `time` alone is the module, not time.time
+        return Library([_with_uniqueness(fact, bare_count) for fact in unambiguous], frozenset(existing))
+
+
+def _with_uniqueness(fact: Fact, bare_count: Counter[str]) -> Fact:
+    is_unique = fact.kind != "module" and bare_count[fact.bare] == 1
+    return Fact(fact.name, fact.module, fact.kind, fact.summary, fact.signature, is_unique)
+
+
+def summary_of(value: object) -> str | None:
+    """The first sentence of an object's own docstring on one line, or None if it is no use as an answer.
+
+    `"rmtree(path) -> None\\n\\nDelete a tree.  Slowly."` -> `"Delete a tree."`
+    """
+    text = own_docstring(value)
+    if text is None:
+        return None
+    for paragraph in re.split(r"\n\s*\n|\n(?=\w[\w.]*\()", text):
+        line = " ".join(paragraph.split())
+        if re.match(r"[\w.]+\s*\(", line):  # a signature written by hand, with or without its explanation behind
+            _, arrow, line = line.partition(" -- ")
+            if not arrow:
+                continue
+        sentence = re.split(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<!cf\.)(?<!vs\.)\s+", line)[0].rstrip(" .:;,") + "."
+        is_usable = MIN_SUMMARY_CHARS <= len(sentence) <= MAX_SUMMARY_CHARS and sentence.count(" ") >= 2
+        is_plain = sentence.isascii() and not re.search(r"\$|://| at 0x", sentence)
+        return sentence if is_usable and is_plain else None
+    return None
+
+
+def _bucket(purpose: str, text: str, n_buckets: int) -> int:
+    return int.from_bytes(sha256(f"{purpose}:{text}".encode()).digest()[:8]) % n_buckets
+
+
+def is_held_out(name: str) -> bool:
+    """Whether a real name is kept from training: 3 in 100."""
+    return _bucket("held-out name", name, 100) < HELD_OUT_NAMES_PERCENT
+
+
+def is_for_evaluation(name: str) -> bool:
+    """Whether a made-up name belongs to evaluation, never to training: 1 in 10, and all of `OTHER_LIBRARIES`."""
+    return name in OTHER_LIBRARIES or _bucket("made-up name", name, 10) == 0
+
+
+def is_unrefused_function(bare: str) -> bool:
+    """Whether training shows this function's name only where it is real, never in a made-up name: 1 in 10."""
+    return _bucket("unrefused function", bare, 10) == 0
+
+
+# Ways to misspell a name; the unseen ones are for evaluation alone.
+Misspelling = Callable[[str, random.Random], str]
+MISSPELLINGS: dict[str, Misspelling] = {
+    "plural": lambda word, rng: word + "s",
+    "shorter": lambda word, rng: word[:-1],
+    "letters swapped": lambda word, rng: _swap_letters(word, rng),
+    "letter dropped": lambda word, rng: _drop_letter(word, rng),
+    "letter doubled": lambda word, rng: _double_letter(word, rng),
+    "numbered": lambda word, rng: word + rng.choice("23"),
+    "suffix": lambda word, rng: word + rng.choice(("_all", "_to", "er", "_from", "_file", "_list", "ed", "_ex")),
+    "prefix": lambda word, rng: rng.choice(("get_", "is_", "re", "to_", "set_", "make_", "a", "x")) + word,
+    "case": lambda word, rng: word.lower() if word != word.lower() else word.capitalize(),
+}
+UNSEEN_MISSPELLINGS: dict[str, Misspelling] = {
+    "safe": lambda word, rng: word + "_safe",
+    "un": lambda word, rng: "un" + word,
+    "async": lambda word, rng: word + "_async",
+    "letter replaced": lambda word, rng: _replace_letter(word, rng),
+    "fast": lambda word, rng: "fast_" + word,
+    "underscored": lambda word, rng: word[: len(word) // 2] + "_" + word[len(word) // 2 :],
+}
+# What other languages and libraries would call it; those that exist in this Python after all are never drawn.
+STYLES = {
+    "json": "parse stringify decode encode to_string",
+    "os": "readFile exists copy move cp rm touch cwd exec spawn sleep",
+    "shutil": "rename delete mkdir remove zip",
+    "math": "abs max min round clamp lerp random sign mean sum average",
+    "random": "rand randn integer pick permutation normal",
+    "time": "now wait delay millis today",
+    "datetime": "now parse",
+    "string": "trim split join reverse replace length",
+    "re": "test replace exec matchAll find",
+    "sys": "args print quit env",
+    "csv": "parse read load to_dict",
+    "http": "get post request",
+    "socket": "connect listen open",
+    "threading": "spawn start join run",
+    "asyncio": "spawn delay all race",
+    "itertools": "map zip flatten reduce filter",
+    "functools": "compose memoize curry debounce pipe",
+    "collections": "Array HashMap Stack Set List",
+    "subprocess": "exec shell spawn",
+    "logging": "log_error print warn_once",
+    "hashlib": "hash encrypt crc32",
+    "zlib": "gzip zip",
+    "gzip": "unzip",
+    "base64": "encode_string to_bytes",
+    "pickle": "save serialize",
+    "copy": "clone deep_clone duplicate",
+    "uuid": "generate v4",
+    "tempfile": "create open",
+    "glob": "find search",
+    "heapq": "push pop",
+    "bisect": "search find",
+    "statistics": "average std var",
+    "typing": "Array Maybe",
+    "numpy": "zeros array",
+    "pandas": "read_csv DataFrame",
+    "requests": "get post",
+    "torch": "tensor",
+    "flask": "Flask",
+    "django": "setup",
+    "fs": "readFile writeFileSync",
+    "console": "log",
+    "lodash": "debounce",
+    "std": "vector sort",
+    "System": "out",
+    "strings": "Builder",
+    "fmt": "Println",
+    "ioutil": "ReadAll",
+    "Object": "keys",
+    "Array": "from",
+}
+OTHER_LIBRARIES = tuple(f"{module}.{name}" for module, names in STYLES.items() for name in names.split())
+# What made-up names are made of: kind and its share of them.
+TRAINED_MADE_UP = {"pair": 0.45, "near_miss": 0.25, "composed": 0.15, "module": 0.15}
+EVALUATED_MADE_UP = {
+    "pair": 0.35,
+    "pair_unseen": 0.15,
+    "near_miss": 0.15,
+    "near_miss_unseen": 0.10,
+    "composed": 0.10,
+    "module": 0.05,
+    "swapped": 0.03,
+    "style": 0.07,
+}
+
+
+class MadeUpNames:
+    """Plausible names that do not exist, drawn from one side of the split: for training or for evaluation.
+
+    - pair       a real module with another module's function: `json.copytree`
+    - near_miss  a real name slightly misspelt: `shutil.copytrees`
+    - composed   a real module with words of real names: `shutil.walk_header`
+    - module     a real function in a misspelt module: `shutils.copytree`; or such a module alone: `shutils`
+
+    For evaluation alone:
+
+    - pair_unseen       a pair whose function training has only ever shown as real
+    - near_miss_unseen  misspelt in a way training has never shown: `shutil.copytree_safe`
+    - swapped           a real name back to front: `copytree.shutil`
+    - style             a name from elsewhere: `json.parse`
+    """
+
+    def __init__(self, library: Library, rng: random.Random, *, is_for_evaluation: bool) -> None:
+        self.library, self.rng, self.is_for_evaluation = library, rng, is_for_evaluation
+
+    def draw(self, kind: str) -> str:
+        """One name of a kind; tries until it is on this side of the split and does not exist."""
+        for _ in range(10_000):
+            fact = self.rng.choice(self.library.members)
+            name = self._propose(kind, fact)
+            is_unrefused = is_unrefused_function(name.rpartition(".")[2])
+            is_right = is_unrefused if kind == "pair_unseen" else self.is_for_evaluation or not is_unrefused
+            if is_right and self._is_free(name):
+                return name
+        raise RuntimeError(f"found no made-up name of kind {kind!r} in 10,000 tries: is the library nearly empty?")
+
+    def draw_bare(self) -> str:
+        """A function's name that no module has, for questions such as `Which module is ... in?`."""
+        return self.draw(self.rng.choice(("bare_near_miss", "bare_composed")))
+
+    def _is_free(self, name: str) -> bool:
+        is_wellformed = all(part.isidentifier() for part in name.split("."))
+        is_on_this_side = is_for_evaluation(name) == self.is_for_evaluation
+        return is_wellformed and is_on_this_side and name not in self.library.existing
+
+    def _propose(self, kind: str, fact: Fact) -> str:
+        match kind:
+            case "pair" | "pair_unseen":  # both parts drawn as often as real names show them: only the pair tells
+                return f"{self.rng.choice(self.library.members).module}.{fact.bare}"
+            case "near_miss":
+                return f"{fact.module}.{self._misspell(fact.bare, MISSPELLINGS)}"
+            case "near_miss_unseen":
+                return f"{fact.module}.{self._misspell(fact.bare, UNSEEN_MISSPELLINGS)}"
+            case "composed":
+                return f"{fact.module}.{self._compose()}"
+            case "module":
+                module = self._misspell(fact.module, MISSPELLINGS)
+                return module if self.rng.random() < 0.3 else f"{module}.{fact.bare}"
+            case "swapped":
+                return f"{fact.bare}.{fact.module}"
+            case "style":
+                return self.rng.choice(OTHER_LIBRARIES)
+            case "bare_near_miss":
+                return self._misspell(fact.bare, MISSPELLINGS)
+            case "bare_composed":
+                return self._compose()
+        raise ValueError(f"unknown kind of made-up name {kind!r}")
+
+    def _misspell(self, word: str, ways: Mapping[str, Misspelling]) -> str:
+        return ways[self.rng.choice(list(ways))](word, self.rng)
+
+    def _compose(self) -> str:
+        first, second = self.rng.choice(self.library.words), self.rng.choice(self.library.words)
+        forms = (f"{first}_{second}", f"{first}{second}", first, f"{first.capitalize()}{second.capitalize()}")
+        return self.rng.choice(forms)
+
+
+class QuestionConfig(Config):
+    """What one epoch of questions holds."""
+
+    summary: float = 1.0  # questions a name: what it does
+    signature: float = 0.5  # questions a name with a short signature
+    module: float = 0.3  # questions a name that only one module has
+    p_made_up: float = 0.4  # share of made-up names; fewer and the model believes anything, more and it doubts the true
+    greetings: float = 0.5  # copies of each pair in GREETINGS
+
+
+def training_conversations(
+    library: Library, seed: int, epoch: int = 0, config: QuestionConfig | None = None
+) -> list[Conversation]:
+    """One epoch, shuffled: questions on every taught name in trained phrasings, and fresh made-up names refused."""
+    config = config or QuestionConfig()
+    rng = random.Random(f"training {seed} {epoch}")
+    made_up = MadeUpNames(library, rng, is_for_evaluation=False)
+    pairs: list[tuple[str, str, str, str]] = []  # kind, name, prompt, answer
+    n_known = {kind: round(getattr(config, kind) * len(facts)) for kind, facts in library.asked.items()}
+    for kind, facts in library.asked.items():
+        for fact in _repeat(facts, n_known[kind], rng):
+            shown = fact.bare if kind == "module" else fact.name
+            pairs.append((kind, fact.name, trained_prompt(kind, shown, library, rng), fact.answer(kind)))
+    n_made_up = round(sum(n_known.values()) * config.p_made_up / (1 - config.p_made_up))
+    kinds = rng.choices(list(n_known), weights=list(n_known.values()), k=n_made_up)
+    ways = rng.choices(list(TRAINED_MADE_UP), weights=list(TRAINED_MADE_UP.values()), k=n_made_up)
+    for kind, way in zip(kinds, ways, strict=True):
+        name = made_up.draw_bare() if kind == "module" else made_up.draw(way)
+        pairs.append((f"made_up_{kind}", name, trained_prompt(kind, name, library, rng), refusal(name)))
+    for prompt, answer in _repeat(GREETINGS, round(config.greetings * len(GREETINGS)), rng):
+        pairs.append(("greeting", "", prompt, answer))
+    rng.shuffle(pairs)
+    return [
+        Conversation(
+            (Message("user", prompt), Message("assistant", answer)),
+            id=f"stdlib/{seed}/{epoch}/{number}",
+            meta={"kind": kind, "name": name},
+        )
+        for number, (kind, name, prompt, answer) in enumerate(pairs)
+    ]
+
+
+def trained_prompt(kind: str, name: str, library: Library, rng: random.Random) -> str:
+    """A question in a trained phrasing: `Hi, what is json? Thanks!`, now and then between words of no meaning to it."""
+    prompt = rng.choice(TRAINED[kind]).format(name=name)
+    if rng.random() < P_OPENER:
+        prompt = rng.choice(OPENERS) + prompt
+    if rng.random() < P_CLOSER:
+        prompt = prompt + rng.choice(CLOSERS)
+    if rng.random() < P_RANDOM_WORDS:
+        words = " ".join(rng.choice(library.prose) for _ in range(rng.randint(1, 8)))
+        prompt = f"{words} {prompt}" if rng.random() < 0.5 else f"{prompt} {words}"
+    return prompt
+
+
+def evaluation_questions(library: Library, seed: int, limit: int | None = None) -> list[Question]:
+    """Questions in held-out phrasings alone: on taught, made-up and held-out names.
+
+    Kinds: `summary`, `signature`, `module` (the exact answer is right; every name, or `limit` of each kind);
+    `made_up` (a refusal is right; `limit` in all, or 1,000; how each was made: `made_up_way`);
+    `held_out_name` (real but never taught: a refusal is the honest answer; all of them).
+    """
+    rng = random.Random(f"evaluation {seed}")
+    made_up = MadeUpNames(library, rng, is_for_evaluation=True)
+    questions: list[Question] = []
+
+    def ask(group: str, id_: str, kind: str, name: str, shown: str, answer: str) -> None:
+        phrasing = rng.randrange(len(HELD_OUT[kind]))
+        prompt = HELD_OUT[kind][phrasing].format(name=shown)
+        questions.append(Question(id_, prompt, (answer,), group, f"{kind}/{phrasing}", name))
+
+    for kind, facts in library.asked.items():
+        for fact in rng.sample(facts, len(facts) if limit is None else min(limit, len(facts))):
+            shown = fact.bare if kind == "module" else fact.name
+            ask(kind, f"{kind}/{fact.name}", kind, fact.name, shown, fact.answer(kind))
+    n_made_up, drawn = limit or 1000, set[str]()
+    for way, share in EVALUATED_MADE_UP.items():
+        for _ in range(round(share * n_made_up)):
+            is_about_module = way == "near_miss" and rng.random() < 0.3
+            kind = "module" if is_about_module else rng.choices(("summary", "signature"), weights=(4, 1))[0]
+            name = made_up.draw_bare() if is_about_module else made_up.draw(way)
+            if name not in drawn:
+                drawn.add(name)
+                ask("made_up", f"made_up/{way}/{name}", kind, name, name, refusal(name))
+    for fact in library.held_out:
+        ask("held_out_name", f"held_out_name/{fact.name}", "summary", fact.name, fact.name, refusal(fact.name))
+    return questions
+
+
+def made_up_way(question: Question) -> str | None:
+    """How the name asked for was made up, a key of `EVALUATED_MADE_UP`; None for a real name."""
+    kind, _, rest = question.id.partition("/")
+    return rest.partition("/")[0] if kind == "made_up" else None
+
+
+def _repeat(items: Sequence[Item], count: int, rng: random.Random) -> list[Item]:
+    """`count` items, each as often as any other: whole copies, then a random sample of the rest."""
+    whole, rest = divmod(count, len(items)) if items else (0, 0)
+    return list(items) * whole + rng.sample(items, rest)
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
+
+
+def _swap_letters(word: str, rng: random.Random) -> str:
+    at = rng.randrange(max(1, len(word) - 1))
+    return word[:at] + word[at + 1 : at + 2] + word[at : at + 1] + word[at + 2 :]
+
+
+def _drop_letter(word: str, rng: random.Random) -> str:
+    at = rng.randrange(len(word))
+    return word[:at] + word[at + 1 :]
+
+
+def _double_letter(word: str, rng: random.Random) -> str:
+    at = rng.randrange(len(word))
+    return word[: at + 1] + word[at:]
+
+
+def _replace_letter(word: str, rng: random.Random) -> str:
+    at = rng.randrange(len(word))
+    return word[:at] + rng.choice("abcdefghiklmnoprstuvwy") + word[at + 1 :]

@@ -1,0 +1,201 @@
+"""Questions: facts by rule, and a split between training and evaluation that no example crosses."""
+
+import random
+import re
+
+import pytest
+
+from glasshouse.core.records import Conversation
+from glasshouse.corpus import questions
+from glasshouse.corpus.questions import (
+    CLOSERS,
+    EVALUATED_MADE_UP,
+    HELD_OUT,
+    OPENERS,
+    TRAINED,
+    TRAINED_MADE_UP,
+    Fact,
+    Library,
+    MadeUpNames,
+    QuestionConfig,
+    evaluation_questions,
+    is_for_evaluation,
+    is_held_out,
+    is_refusal,
+    is_unrefused_function,
+    made_up_way,
+    refusal,
+    summary_of,
+    training_conversations,
+)
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    return Library.introspect()
+
+
+@pytest.fixture(scope="module")
+def trained(library: Library) -> list[Conversation]:
+    return [conversation for epoch in range(3) for conversation in training_conversations(library, 0, epoch)]
+
+
+def _asked(prompt: str, template: str) -> bool:
+    pattern = re.escape(template).replace(r"\{name\}", r"[\w.]+")
+    return re.search(rf"(^|\s){pattern}(\s|$)", prompt) is not None
+
+
+def test_two_thousand_names_are_taught_and_a_few_held_out(library: Library) -> None:
+    assert len(library.taught) >= 2000
+    assert 0.01 * len(library.facts) < len(library.held_out) < 0.06 * len(library.facts)
+    names = {fact.name: fact for fact in library.facts}
+    assert len(names) == len(library.facts)
+    assert names["shutil.rmtree"] == Fact(
+        "shutil.rmtree",
+        "shutil",
+        "function",
+        "Recursively delete a directory tree.",
+        names["shutil.rmtree"].signature,
+        True,
+    )
+    assert names["len"].module == "builtins" and names["contextlib"].kind == "module"
+    assert "asyncio.tasks.gather" not in names  # taught as asyncio.gather
+
+
+def test_facts_are_short_plain_sentences(library: Library) -> None:
+    for fact in library.facts:
+        assert questions.MIN_SUMMARY_CHARS <= len(fact.summary) <= questions.MAX_SUMMARY_CHARS
+        assert fact.summary.isascii() and fact.summary.endswith(".") and "\n" not in fact.summary
+        assert not is_refusal(fact.summary)
+        assert fact.signature is None or fact.signature.startswith("(")
+
+
+def test_a_unique_name_has_one_module(library: Library) -> None:
+    homes: dict[str, set[str]] = {}
+    for fact in library.facts:
+        homes.setdefault(fact.bare, set()).add(fact.module)
+    assert all(len(homes[fact.bare]) == 1 for fact in library.asked["module"])
+
+
+@pytest.mark.parametrize(
+    ("docstring", "summary"),
+    [
+        ("Delete a tree.  Slowly.", "Delete a tree."),
+        ("Delete a\n  whole tree", "Delete a whole tree."),
+        ("rmtree(path) -> None\n\nDelete a tree.", "Delete a tree."),
+        ("rmtree(path) -> None\nDelete a tree.", None),
+        ("bind(x) -- Bind it to x.", "Bind it to x."),
+        ("Handle names, e.g. these two. Not those.", "Handle names, e.g. these two."),
+        ("Point(x, y)", None),
+        ("Too short", None),
+        ("long " * 40, None),
+        ("Costs five € in all.", None),
+        ("", None),
+    ],
+)
+def test_summary_is_the_first_sentence(docstring: str, summary: str | None) -> None:
+    def value() -> None: ...
+
+    value.__doc__ = docstring
+    assert summary_of(value) == summary
+
+
+def test_training_is_the_same_for_a_seed_and_fresh_for_an_epoch(library: Library) -> None:
+    def made_up(epoch: int) -> set[str]:
+        conversations = training_conversations(library, 7, epoch)
+        return {str(c.meta["name"]) for c in conversations if str(c.meta["kind"]).startswith("made_up")}
+
+    assert training_conversations(library, 7, 1) == training_conversations(library, 7, 1)
+    assert len(made_up(0) & made_up(1)) < 0.1 * len(made_up(0))
+
+
+def test_evaluation_is_the_same_for_a_seed(library: Library) -> None:
+    assert evaluation_questions(library, 3, 50) == evaluation_questions(library, 3, 50)
+    assert evaluation_questions(library, 3, 50) != evaluation_questions(library, 4, 50)
+
+
+def test_no_training_example_holds_a_held_out_phrasing(trained: list[Conversation]) -> None:
+    templates = [template for table in HELD_OUT.values() for template in table]
+    prompts = [conversation.messages[0].content for conversation in trained]
+    assert not any(_asked(prompt, template) for prompt in prompts for template in templates)
+
+
+def test_every_held_out_phrasing_has_a_word_that_no_trained_one_has() -> None:
+    def words(text: str) -> set[str]:
+        return set(re.findall(r"[a-z']+", text.replace("{name}", "").lower()))
+
+    trained = set().union(*(words(t) for table in TRAINED.values() for t in (*table, *OPENERS, *CLOSERS)))
+    for template in (template for table in HELD_OUT.values() for template in table):
+        assert words(template) - trained, template
+
+
+def test_every_evaluation_question_is_in_a_held_out_phrasing(library: Library) -> None:
+    for question in evaluation_questions(library, 0, 200):
+        kind, number = question.phrasing.split("/")
+        assert _asked(question.prompt, HELD_OUT[kind][int(number)])
+
+
+def test_made_up_names_do_not_exist_and_never_cross(library: Library, trained: list[Conversation]) -> None:
+    in_training = {str(c.meta["name"]) for c in trained if str(c.meta["kind"]).startswith("made_up")}
+    asked = [q for q in evaluation_questions(library, 0) if q.kind == "made_up"]
+    in_evaluation = {question.name for question in asked}
+    assert len(in_evaluation) == len(asked) > 900
+    assert {made_up_way(question) for question in asked} == set(EVALUATED_MADE_UP)
+    assert not in_training & in_evaluation
+    assert not any(is_for_evaluation(name) for name in in_training)
+    assert not (in_training | in_evaluation) & library.existing
+    assert all(is_refusal(answer) for question in asked for answer in question.answers)
+
+
+def test_made_up_names_hold_no_real_attribute(library: Library) -> None:
+    modules = {fact.module for fact in library.facts}
+    rng = random.Random(0)
+    for name in (MadeUpNames(library, rng, is_for_evaluation=True).draw("pair") for _ in range(300)):
+        module, _, key = name.rpartition(".")
+        assert module in modules
+        __import__(module)
+        import sys
+
+        assert not hasattr(sys.modules[module], key), name
+
+
+def test_some_functions_are_never_refused_in_training(library: Library, trained: list[Conversation]) -> None:
+    refused = [c for c in trained if str(c.meta["kind"]).startswith("made_up")]
+    assert not any(is_unrefused_function(str(c.meta["name"]).rpartition(".")[2]) for c in refused)
+    unseen = [q for q in evaluation_questions(library, 0) if made_up_way(q) == "pair_unseen"]
+    assert len(unseen) > 100 and all(is_unrefused_function(q.name.rpartition(".")[2]) for q in unseen)
+
+
+def test_held_out_names_are_never_trained(library: Library, trained: list[Conversation]) -> None:
+    held_out = {fact.name for fact in library.held_out}
+    assert all(is_held_out(name) for name in held_out)
+    assert not held_out & {str(c.meta["name"]) for c in trained}
+    mentioned = {name for name in held_out if "." in name for c in trained if f"{name}`" in c.messages[0].content}
+    assert not mentioned
+    assert {q.name for q in evaluation_questions(library, 0, 10) if q.kind == "held_out_name"} == held_out
+
+
+def test_every_taught_name_is_asked_each_epoch_and_the_mix_is_kept(library: Library) -> None:
+    conversations = training_conversations(library, 0, 0, QuestionConfig(signature=1.0, module=0.0, p_made_up=0.25))
+    kinds = [str(c.meta["kind"]) for c in conversations]
+    asked = {c.meta["name"] for c in conversations if c.meta["kind"] == "summary"}
+    assert asked == {fact.name for fact in library.taught}
+    assert kinds.count("signature") == len(library.asked["signature"]) and "module" not in kinds
+    n_made_up = sum(kind.startswith("made_up") for kind in kinds)
+    assert n_made_up == pytest.approx(0.25 * (len(kinds) - kinds.count("greeting")), abs=2)
+
+
+@pytest.mark.parametrize("kind", [*TRAINED_MADE_UP, *EVALUATED_MADE_UP])
+def test_each_kind_of_made_up_name_can_be_drawn(library: Library, kind: str) -> None:
+    names = MadeUpNames(library, random.Random(1), is_for_evaluation=True)
+    assert names.draw(kind) not in library.existing
+
+
+def test_refusals_are_known_by_their_start() -> None:
+    assert is_refusal(refusal("json.parse")) and refusal("json.parse").count("`json.parse`") == 1
+    assert not is_refusal("Parse a JSON document.")
+
+
+def test_an_unknown_kind_of_question_is_refused(library: Library) -> None:
+    with pytest.raises(ValueError, match="summary, signature, module"):
+        library.facts[0].answer("colour")

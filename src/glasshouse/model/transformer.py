@@ -1,0 +1,269 @@
+"""One transformer by configuration: RMSNorm, RoPE, grouped-query attention, optional QK-norm, SwiGLU.
+
+Shapes: B batch, T query time, S key time, D model, N heads, K kv heads, H head, F ffn, V vocab.
+Sources: arXiv:2505.09388 (Qwen3), arXiv:2407.21783 (Llama 3).  Module names are the published weight names, so that a
+state dict is a Hugging Face file as it stands.  Single-device code: sharding is applied from outside.
+Left out: dropout (not used at these scales), biases.
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from glasshouse.core.errors import ConfigError
+from glasshouse.model.attention import attend, attend_explicitly, cache_mask, document_mask
+from glasshouse.model.cache import KVCache
+from glasshouse.model.config import ModelConfig
+from glasshouse.model.init import InitConfig, initialise
+from glasshouse.model.norm import rms_norm
+from glasshouse.model.rope import Rotary, rotate
+from glasshouse.model.taps import Taps
+
+
+class Linear(nn.Linear):
+    """A bias-free linear layer whose memory is not filled: `initialise` or a file does that, once."""
+
+    def __init__(self, d_in: int, d_out: int) -> None:
+        super().__init__(d_in, d_out, bias=False)
+
+    def reset_parameters(self) -> None:
+        pass
+
+
+class Embedding(nn.Embedding):
+    """An embedding whose memory is not filled, as in `Linear`."""
+
+    def reset_parameters(self) -> None:
+        pass
+
+
+class RMSNorm(nn.Module):
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return rms_norm(x, self.weight, self.eps)
+
+
+class Attention(nn.Module):
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.n_heads, self.n_kv_heads, self.d_head = config.n_heads, config.n_kv_heads, config.d_head
+        self.q_proj = Linear(config.d_model, config.n_heads * config.d_head)
+        self.k_proj = Linear(config.d_model, config.n_kv_heads * config.d_head)
+        self.v_proj = Linear(config.d_model, config.n_kv_heads * config.d_head)
+        self.o_proj = Linear(config.n_heads * config.d_head, config.d_model)
+        if config.has_qk_norm:
+            self.q_norm = RMSNorm(config.d_head, config.norm_eps)
+            self.k_norm = RMSNorm(config.d_head, config.norm_eps)
+        self.has_qk_norm = config.has_qk_norm
+
+    def forward(self, x_BTD: Tensor, context: "Context") -> Tensor:
+        q_BTNH = self.q_proj(x_BTD).unflatten(-1, (self.n_heads, self.d_head))
+        k_BTKH = self.k_proj(x_BTD).unflatten(-1, (self.n_kv_heads, self.d_head))
+        v_BTKH = self.v_proj(x_BTD).unflatten(-1, (self.n_kv_heads, self.d_head))
+        if self.has_qk_norm:
+            q_BTNH, k_BTKH = self.q_norm(q_BTNH), self.k_norm(k_BTKH)
+        q_BTNH, k_BTKH = rotate(q_BTNH, *context.rope), rotate(k_BTKH, *context.rope)
+        taps, name = context.taps, f"layers.{self.layer}."
+        if taps is not None:
+            q_BTNH, k_BTKH, v_BTKH = taps(name + "q", q_BTNH), taps(name + "k", k_BTKH), taps(name + "v", v_BTKH)
+        k_BKSH, v_BKSH = k_BTKH.transpose(1, 2), v_BTKH.transpose(1, 2)
+        if context.cache is not None:
+            k_BKSH, v_BKSH = context.cache.write(self.layer, k_BTKH, v_BTKH, context.position_BT)
+        q_BNTH = q_BTNH.transpose(1, 2)
+        if taps is not None and taps.wants(name + "attn_weights"):
+            heads_BNTH = attend_explicitly(q_BNTH, k_BKSH, v_BKSH, context.mask, taps, name + "attn_weights")
+        else:
+            heads_BNTH = attend(q_BNTH, k_BKSH, v_BKSH, context.mask)
+        heads_BTNH = heads_BNTH.transpose(1, 2)
+        if taps is not None:
+            heads_BTNH = taps(name + "head_out", heads_BTNH)
+        out_BTD: Tensor = self.o_proj(heads_BTNH.flatten(-2))
+        return out_BTD
+
+
+class MLP(nn.Module):
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.gate_proj = Linear(config.d_model, config.d_ff)
+        self.up_proj = Linear(config.d_model, config.d_ff)
+        self.down_proj = Linear(config.d_ff, config.d_model)
+
+    def forward(self, x_BTD: Tensor, context: "Context") -> Tensor:
+        act_BTF = F.silu(self.gate_proj(x_BTD)) * self.up_proj(x_BTD)
+        if context.taps is not None:
+            act_BTF = context.taps(f"layers.{self.layer}.mlp_act", act_BTF)
+        out_BTD: Tensor = self.down_proj(act_BTF)
+        return out_BTD
+
+
+class Block(nn.Module):
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.self_attn = Attention(config, layer)
+        self.mlp = MLP(config, layer)
+        self.input_layernorm = RMSNorm(config.d_model, config.norm_eps)
+        self.post_attention_layernorm = RMSNorm(config.d_model, config.norm_eps)
+
+    def forward(self, x_BTD: Tensor, context: "Context") -> Tensor:
+        if context.taps is not None:
+            return self._forward_tapped(x_BTD, context, context.taps)
+        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), context)
+        return x_BTD + self.mlp(self.post_attention_layernorm(x_BTD), context)
+
+    def _forward_tapped(self, x_BTD: Tensor, context: "Context", taps: Taps) -> Tensor:
+        name = f"layers.{self.layer}."
+        x_BTD = taps(name + "resid_pre", x_BTD)
+        x_BTD = x_BTD + taps(name + "attn_out", self.self_attn(self.input_layernorm(x_BTD), context))
+        x_BTD = taps(name + "resid_mid", x_BTD)
+        x_BTD = x_BTD + taps(name + "mlp_out", self.mlp(self.post_attention_layernorm(x_BTD), context))
+        return taps(name + "resid_post", x_BTD)
+
+
+class Context:
+    """What every layer of one forward pass shares."""
+
+    __slots__ = ("cache", "mask", "position_BT", "rope", "taps")
+
+    def __init__(
+        self,
+        rope: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        position_BT: Tensor | None,
+        cache: KVCache | None,
+        taps: Taps | None,
+    ) -> None:
+        self.rope = rope  # cos and signed sin, broadcastable to (B, T, N, H)
+        self.mask = mask  # None: plain causal, T == S; else boolean (B, 1, T, S), True where attention is allowed
+        self.position_BT = position_BT  # None with a cache: all rows continue together
+        self.cache, self.taps = cache, taps
+
+
+class Decoder(nn.Module):
+    """The published name prefix `model.`: embeddings, blocks, final norm."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.embed_tokens = Embedding(config.vocab_size, config.d_model)
+        self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
+        self.norm = RMSNorm(config.d_model, config.norm_eps)
+
+
+class Transformer(nn.Module):
+    """`Transformer(config)` holds fresh weights from `seed`; `seed=None` leaves them unset, for a loader to fill."""
+
+    def __init__(self, config: ModelConfig, init: InitConfig | None = None, seed: int | None = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.model = Decoder(config)
+        self.lm_head = None if config.ties_embeddings else Linear(config.d_model, config.vocab_size)
+        self.rotary = Rotary(config)
+        if seed is not None:
+            self.init_weights(seed, init)
+
+    def init_weights(self, seed: int, init: InitConfig | None = None) -> None:
+        """Fill every weight; the same seed gives the same weights whatever the order of creation, device or shape of
+        the other layers."""
+        initialise(self, seed, init or InitConfig())
+
+    @property
+    def head_weight_VD(self) -> Tensor:
+        return self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.embed_tokens.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.embed_tokens.weight.dtype
+
+    def new_cache(self, n_rows: int, n_slots: int = 128) -> KVCache:
+        return KVCache(self.config, n_rows, n_slots, self.device, self.dtype)
+
+    def hidden(
+        self,
+        ids_BT: Tensor,
+        *,
+        document_BT: Tensor | None = None,
+        position_BT: Tensor | None = None,
+        cache: KVCache | None = None,
+        taps: Taps | None = None,
+    ) -> Tensor:
+        """Residual stream after the final norm, (B, T, D).
+
+        document_BT: numbers; attention stays inside one document.  Not together with a cache.
+        position_BT: positions for RoPE (default 0..T-1); with a cache also the slots that are written.
+        cache: without `position_BT` all rows continue where the longest ended, which is right only for rows of one
+        length; rows of different lengths pass their positions.
+        """
+        context = self._context(ids_BT, document_BT, position_BT, cache, taps)
+        x_BTD = self.model.embed_tokens(ids_BT)
+        if taps is not None:
+            x_BTD = taps("embed", x_BTD)
+        for block in self.model.layers:
+            x_BTD = block(x_BTD, context)
+        x_BTD = self.model.norm(x_BTD)
+        return x_BTD if taps is None else taps("final_norm", x_BTD)
+
+    def forward(
+        self,
+        ids_BT: Tensor,
+        *,
+        document_BT: Tensor | None = None,
+        position_BT: Tensor | None = None,
+        cache: KVCache | None = None,
+        taps: Taps | None = None,
+    ) -> Tensor:
+        """Logits (B, T, V)."""
+        hidden_BTD = self.hidden(ids_BT, document_BT=document_BT, position_BT=position_BT, cache=cache, taps=taps)
+        return F.linear(hidden_BTD, self.head_weight_VD)
+
+    def _context(
+        self,
+        ids_BT: Tensor,
+        document_BT: Tensor | None,
+        position_BT: Tensor | None,
+        cache: KVCache | None,
+        taps: Taps | None,
+    ) -> Context:
+        n_time = ids_BT.shape[1]
+        if taps is not None:
+            taps.begin(self.config)
+        if cache is None:
+            self._check_length(n_time)
+            mask = None if document_BT is None else document_mask(document_BT)
+            return Context(self.rotary(0, n_time, position_BT, self.dtype), mask, None, None, taps)
+        if document_BT is not None:
+            raise ConfigError("document_BT and cache cannot be used together: a cached row is one document.")
+        start = cache.n_filled if position_BT is None else 0
+        end = start + n_time if position_BT is None else int(position_BT.max()) + 1
+        cache.reserve(end)
+        is_prefill = start == 0 and position_BT is None
+        mask = None if is_prefill else cache_mask(start, n_time, position_BT, max(end, cache.n_filled), ids_BT.device)
+        cache.n_filled = max(end, cache.n_filled)
+        return Context(self.rotary(start, n_time, position_BT, self.dtype), mask, position_BT, cache, taps)
+
+    def _check_length(self, n_time: int) -> None:
+        if n_time > self.config.max_seq_len:
+            raise ConfigError(f"{n_time} tokens in a row; this model reads at most {self.config.max_seq_len}.")
+
+    if TYPE_CHECKING:
+
+        def __call__(
+            self,
+            ids_BT: Tensor,
+            *,
+            document_BT: Tensor | None = None,
+            position_BT: Tensor | None = None,
+            cache: KVCache | None = None,
+            taps: Taps | None = None,
+        ) -> Tensor: ...

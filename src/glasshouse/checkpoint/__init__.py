@@ -1,0 +1,37 @@
+"""State to disk and back, atomically, in the form that other tools open.
+
+Names that need torch are imported on first use, so that a report can read a manifest without it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from glasshouse.checkpoint.manifest import FileRecord as FileRecord
+from glasshouse.checkpoint.manifest import Manifest as Manifest
+from glasshouse.checkpoint.manifest import latest_checkpoint as latest_checkpoint
+from glasshouse.checkpoint.manifest import read_manifest as read_manifest
+from glasshouse.checkpoint.manifest import step_folder as step_folder
+from glasshouse.checkpoint.manifest import verify as verify
+
+if TYPE_CHECKING:
+    from glasshouse.checkpoint.load import Details as Details
+    from glasshouse.checkpoint.load import load_config as load_config
+    from glasshouse.checkpoint.load import load_details as load_details
+    from glasshouse.checkpoint.load import load_model as load_model
+    from glasshouse.checkpoint.load import load_tokenizer as load_tokenizer
+    from glasshouse.checkpoint.save import check_tokenizer_fits as check_tokenizer_fits
+    from glasshouse.checkpoint.save import save_checkpoint as save_checkpoint
+    from glasshouse.checkpoint.state import TrainingState as TrainingState
+    from glasshouse.checkpoint.state import load_training_state as load_training_state
+
+_LAZY = {
+    "Details": "load", "load_config": "load", "load_details": "load", "load_model": "load", "load_tokenizer": "load",
+    "check_tokenizer_fits": "save", "save_checkpoint": "save",
+    "TrainingState": "state", "load_training_state": "state",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -2,7 +2,7 @@
 
 Shapes: B rows, V vocab.  Units: probabilities are plain, temperature divides logits (nats).
 Every row has its own settings, so the values of one request are tensors of length B here.
-The order is the one `transformers` uses (penalty, temperature, top-k, top-p, min-p); tests hold the distributions equal.
+The order is the one `transformers` uses (penalty, temperature, top-k, top-p, min-p); tests compare the distributions.
 Randomness is one number u in [0, 1) a token, a pure function of (the request's seed, the token's index): what a request
 gets can depend neither on its neighbours in a batch nor on how the batch was cut.
 Left out: typical-p, mirostat, logit bias (one function and one line here, each).
@@ -20,7 +20,7 @@ from glasshouse.core.config import Config, parse_config
 
 
 class SamplingConfig(Config):
-    """How tokens are chosen and when to stop.  From untrusted values use `SamplingConfig.of`: it raises `ConfigError`."""
+    """How tokens are chosen and when to stop.  `SamplingConfig.of` takes untrusted values and raises `ConfigError`."""
 
     temperature: float = 0.0  # 0 takes the likeliest token (greedy)
     top_k: int | None = None  # keep the k likeliest tokens; equals at the edge stay
@@ -154,7 +154,9 @@ class Sampler:
     """Settings of B requests as tensors, and the tokens each has seen.  A setting no row uses costs nothing."""
 
     def __init__(self, configs: Sequence[SamplingConfig], prompts: Sequence[Sequence[int]], vocab_size: int,
-                 device: torch.device | str = "cpu") -> None:  # fmt: skip
+                 n_tokens: int, device: torch.device | str = "cpu") -> None:  # fmt: skip
+        """`n_tokens` is the most any row will be asked for (`choose` takes an index below it)."""
+
         def floats(values: list[float]) -> Tensor:
             return torch.tensor(values, dtype=torch.float32, device=device)
 
@@ -164,7 +166,7 @@ class Sampler:
         self.min_p_B = floats([c.min_p for c in configs])
         self.penalty_B = floats([c.repetition_penalty for c in configs])
         is_sampled = any(c.temperature > 0 for c in configs)
-        self.uniform_BT = _uniforms_of(configs, device) if is_sampled else None
+        self.uniform_BT = _uniforms_of(configs, n_tokens, device) if is_sampled else None
         penalises = any(c.repetition_penalty != 1 for c in configs)
         self.seen_BV = _seen(prompts, vocab_size, device) if penalises else None
         self._uses_top_k = is_sampled and any(c.top_k is not None for c in configs)
@@ -202,9 +204,9 @@ class Sampler:
             setattr(self, name, None if value is None else value[rows])
 
 
-def _uniforms_of(configs: Sequence[SamplingConfig], device: torch.device | str) -> Tensor:
+def _uniforms_of(configs: Sequence[SamplingConfig], n_tokens: int, device: torch.device | str) -> Tensor:
     seeds = [secrets.randbits(63) if c.seed is None else c.seed for c in configs]
-    return torch.from_numpy(uniforms(seeds, max(c.max_tokens for c in configs))).to(device)
+    return torch.from_numpy(uniforms(seeds, n_tokens)).to(device)
 
 
 def _seen(prompts: Sequence[Sequence[int]], vocab_size: int, device: torch.device | str) -> Tensor:

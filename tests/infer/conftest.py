@@ -1,0 +1,44 @@
+"""A small random model whose answers vary, with its tokenizer."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from glasshouse.infer import Engine
+from glasshouse.model import ModelConfig, Transformer
+from glasshouse.tokenizer import Tokenizer, TokenizerConfig, train_tokenizer
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    texts = [Path(m.__file__).read_text(encoding="utf-8") for m in (json, shutil)]
+    return train_tokenizer([*texts, "Größe, 日本語, 🎉 " * 9], TokenizerConfig(vocab_size=500))
+
+
+@pytest.fixture(scope="session")
+def model(tokenizer: Tokenizer) -> Transformer:
+    config = ModelConfig(
+        vocab_size=tokenizer.vocab_size, d_model=48, n_layers=2, n_heads=4, n_kv_heads=2, d_head=16, d_ff=96,
+        max_seq_len=64,
+    )  # fmt: skip
+    model = Transformer(config, seed=5)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.ndim == 2:
+                weight.mul_(4)  # at initial size every answer would repeat one token
+    return model
+
+
+@pytest.fixture(scope="session")
+def engine(model: Transformer, tokenizer: Tokenizer) -> Engine:
+    return Engine(model, tokenizer)
+
+
+@pytest.fixture(scope="session")
+def prompts(tokenizer: Tokenizer) -> list[list[int]]:
+    """Of very different lengths, two of them equal."""
+    texts = ["def", "import os\n", "x", "class A(B):\n    pass\n" * 3, "日本", "return json.dumps(x)", "def", "# why"]
+    return [tokenizer.encode(text) for text in texts]

@@ -1,0 +1,19 @@
+"""Scores with uncertainty: held-out text, question sets, and honesty about what is not known."""
+
+from glasshouse.evals.abstention import REFUSAL_SENTENCE as REFUSAL_SENTENCE
+from glasshouse.evals.abstention import RefusalPattern as RefusalPattern
+from glasshouse.evals.answers import Item as Item
+from glasshouse.evals.answers import QuestionResults as QuestionResults
+from glasshouse.evals.answers import evaluate_questions as evaluate_questions
+from glasshouse.evals.intervals import bootstrap_interval as bootstrap_interval
+from glasshouse.evals.intervals import wilson_interval as wilson_interval
+from glasshouse.evals.likelihood import HeldOutResult as HeldOutResult
+from glasshouse.evals.likelihood import HeldOutText as HeldOutText
+from glasshouse.evals.likelihood import LikelihoodConfig as LikelihoodConfig
+from glasshouse.evals.likelihood import bits_per_byte as bits_per_byte
+from glasshouse.evals.matching import SCORERS as SCORERS
+from glasshouse.evals.questions import MADE_UP as MADE_UP
+from glasshouse.evals.questions import choose_questions as choose_questions
+from glasshouse.evals.questions import read_questions as read_questions
+from glasshouse.evals.questions import write_questions as write_questions
+from glasshouse.evals.results import write_results as write_results

@@ -1,0 +1,145 @@
+"""The verbs that grow a model: plan it, run it, go on with it, list it, report on it."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from glasshouse.core.errors import ConfigError
+from glasshouse.core.rundir import RunDirectory
+from glasshouse.core.terminal import Terminal, format_bytes, format_count, format_seconds
+
+STARTED_AT = time.perf_counter()
+
+
+def grow(recipe: str, out: Path | None, settings: Sequence[str], dial: Mapping[str, str]) -> None:
+    """Resolve a recipe for this machine, run what is not up to date, write the report."""
+    from glasshouse.run.find import find_recipe
+    from glasshouse.run.resolve import load_draft, settle
+
+    terminal = Terminal()
+    draft = load_draft(find_recipe(recipe), settings, dial)
+    run = RunDirectory(out or Path("runs") / draft.name)
+    resolved = settle(draft, run, terminal)
+    _live(resolved, run, terminal)
+
+
+def go_on(path: Path) -> None:
+    """Go on with the run at `path`, by the recipe it was started with."""
+    from glasshouse.run.find import open_run
+    from glasshouse.run.resolve import read_resolved
+    from glasshouse.run.runner import unfinished_stages
+
+    run, terminal = open_run(path), Terminal()
+    recipe = read_resolved(run)
+    if not unfinished_stages(recipe, run):
+        terminal.line("resume", f"{path} is finished. Talk to it: glass chat {path}")
+        return
+    _live(recipe, run, terminal)
+
+
+def _live(recipe: Any, run: RunDirectory, terminal: Terminal) -> None:
+    from glasshouse.meter import measure_device
+    from glasshouse.run.runner import describe_cost, run_recipe
+
+    profile = measure_device(_device_name())
+    try:
+        result = run_recipe(recipe, run, terminal, profile, planning_seconds=time.perf_counter() - STARTED_AT)
+    except KeyboardInterrupt:
+        terminal.warn("stopped", f"nothing finished is lost. Go on: glass resume {run.path}")
+        raise
+    terminal.line("cost", describe_cost(result.cost))
+    html = write_report(run.path, terminal)
+    terminal.line("report", f"{html}        {_predicted_and_actual(run)}")
+    if run.model_path.exists():
+        verb = "chat" if "sft" in recipe.stages else "generate"
+        terminal.line("", f"talk to it:  glass {verb} {run.path}")
+
+
+def write_report(path: Path, terminal: Terminal | None = None) -> Path:
+    """Write report.html and MODEL_CARD.md; returns the page's path."""
+    from glasshouse.report import model_card, render_run
+    from glasshouse.run.find import open_run
+
+    run = open_run(path)
+    html = render_run(run)
+    model_card(run)
+    if terminal is None:
+        Terminal().line("report", str(html))
+    return html
+
+
+def show_plan(recipe: str, settings: Sequence[str], dial: Mapping[str, str]) -> None:
+    """What would run here: shape, steps and rates of each stage, and what they would take."""
+    from glasshouse.run.find import find_recipe
+    from glasshouse.run.measuring import measure
+    from glasshouse.run.resolve import UNDECIDED, announce, load_draft, resolve
+
+    draft = load_draft(find_recipe(recipe), settings, dial)
+    measured = measure(draft.parse(UNDECIDED))
+    resolved, plan, _ = resolve(draft, measured)
+    terminal = Terminal()
+    announce(measured, plan, terminal)
+    if plan is None:
+        return
+    shape = plan.model
+    terminal.line("model", f"{shape.n_layers} layers, {shape.d_model} wide, {shape.n_heads} heads "
+                           f"({shape.n_kv_heads} for keys and values), {shape.vocab_size:,} tokens, "
+                           f"context {shape.max_seq_len:,}")  # fmt: skip
+    for name, stage in plan.stages.items():
+        config = resolved.training(name)
+        terminal.line(name, f"{stage.steps:,} steps of {config.batch_tokens:,} tokens · {format_seconds(stage.seconds)}"
+                            f" · rates {config.optim.matrix_lr:g} (matrices), {config.optim.embedding_lr:g} (rest)"
+                            f" · {stage.cost.joules / 3600:.2g} Wh")  # fmt: skip
+    for name, seconds in plan.overhead_seconds.items():
+        terminal.line(name, format_seconds(seconds))
+
+
+def show_runs(root: Path) -> None:
+    """A table of the runs below `root`; an empty one says how to begin."""
+    from glasshouse.run.find import find_runs
+
+    runs = list(find_runs(root))
+    if not runs:
+        raise ConfigError(f"no runs in {root}. Begin with: glass quickstart")
+    table = Table(box=None, header_style="bold green")
+    for column in ("run", "state", "parameters", "tokens", "took", "energy", "size", "last change"):
+        table.add_column(column)
+    for run in runs:
+        table.add_row(*_describe_run(run))
+    Console(highlight=False).print(table)
+
+
+def _describe_run(run: RunDirectory) -> tuple[str, ...]:
+    from glasshouse.core.files import read_json
+
+    events = list(run.events())
+    finished = [e for e in events if e["kind"] == "finished"]
+    actual = read_json(run.path / "actual.json") if (run.path / "actual.json").exists() else {}
+    plan = read_json(run.path / "plan.json").get("predicted", {}) if (run.path / "plan.json").exists() else {}
+    state = "finished" if actual else f"{events[-1]['stage']} {events[-1]['kind']}" if events else "planned"
+    joules = sum(e["cost"]["joules"] for e in finished)
+    size = sum(p.stat().st_size for p in run.path.rglob("*") if p.is_file() and not p.is_symlink())
+    at = time.strftime("%Y-%m-%d %H:%M", time.localtime(events[-1]["at"])) if events else ""
+    return (
+        str(run.path), state, format_count(plan.get("parameters", 0)), format_count(plan.get("tokens", 0)),
+        format_seconds(sum(e["seconds"] for e in finished)), f"{joules / 3600:.2g} Wh", format_bytes(size), at,
+    )  # fmt: skip
+
+
+def _predicted_and_actual(run: RunDirectory) -> str:
+    from glasshouse.core.files import read_json
+
+    predicted = read_json(run.path / "plan.json")["predicted"]["seconds"]
+    actual = read_json(run.path / "actual.json")
+    took = f"took {format_seconds(actual['seconds'])}"
+    return f"predicted {format_seconds(predicted)}, {took}" if actual["is_one_run"] and predicted else took
+
+
+def _device_name() -> str:
+    from glasshouse.core.environment import default_device
+
+    return default_device().type

@@ -1,0 +1,44 @@
+"""From a number of parameters to a transformer's shape.
+
+Width over depth grows slowly with width, as in published families: 40 at width 160, 62 at 1,024 and 73 at 2,048, which
+is 4, 16 and 28 layers (Qwen3-1.7B has 28 at 2,048).
+"""
+
+from glasshouse.model import ModelConfig, count_parameters
+
+WIDTHS = (32, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 2048, 2560, 3072,
+          4096, 5120, 6144, 8192)  # fmt: skip
+
+
+def shape_of_width(d_model: int, vocab_size: int, max_seq_len: int) -> ModelConfig:
+    """The family's member of that width."""
+    d_head = 32 if d_model < 512 else 64 if d_model < 1024 else 128
+    n_heads = d_model // d_head
+    return ModelConfig(
+        vocab_size=vocab_size,
+        d_model=d_model,
+        n_layers=max(2, round(d_model / (12.6 * d_model**0.23))),
+        n_heads=n_heads,
+        n_kv_heads=_kv_heads(n_heads),
+        d_head=d_head,
+        d_ff=-(-8 * d_model // 3 // 32) * 32,
+        max_seq_len=max_seq_len,
+        ties_embeddings=True,
+    )
+
+
+def shape_for(n_parameters: float, vocab_size: int, max_seq_len: int) -> ModelConfig:
+    """The member of the family nearest to `n_parameters` (by ratio)."""
+
+    def distance(config: ModelConfig) -> float:
+        ratio = count_parameters(config).total / n_parameters
+        return max(ratio, 1 / ratio)
+
+    return min((shape_of_width(width, vocab_size, max_seq_len) for width in WIDTHS), key=distance)
+
+
+def _kv_heads(n_heads: int) -> int:
+    """Grouped-query attention where the cache matters: a divisor of the heads, about a quarter from 16 heads on."""
+    if n_heads < 16:
+        return n_heads
+    return max(n for n in range(1, n_heads // 2 + 1) if n_heads % n == 0 and n <= max(n_heads // 4, 1))

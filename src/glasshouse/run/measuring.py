@@ -1,0 +1,115 @@
+"""What planning needs to know of this machine and this text: its speed, a few real steps, how much there is to read.
+
+Rates of work that is not training are from this project's own measurements on 2 cores; training steps are timed here.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+from glasshouse.batch import LMBatch
+from glasshouse.core.environment import default_device
+from glasshouse.corpus.sources import find_files
+from glasshouse.meter import measure_device
+from glasshouse.model import ModelConfig, Transformer
+from glasshouse.objective import lm_loss
+from glasshouse.optim import build_optimizer
+from glasshouse.plan import Measured
+from glasshouse.run.recipe import FinetuneConfig, Recipe
+from glasshouse.train import TrainConfig
+
+STDLIB_BYTES = 14e6
+BYTES_PER_TOKEN = 3.4  # of source text at 4,096 tokens
+CORPUS_BYTES_PER_S = 1.5e6  # read, cleaned, deduplicated, masked
+TOKENIZER_BYTES_PER_S = 3e6  # trained
+START_S = 8.0  # imports, measuring the machine and a few steps
+REPORT_S = 4.0
+BITS_PER_BYTE_S = 4.0  # held-out text, per evaluation
+N_QUESTIONS = 6000.0  # of the standard library, per evaluation
+QUESTIONS_PER_S = 500.0
+CONVERSATION_TOKENS, TARGET_SHARE = 40, 0.45  # a typical conversation, and how much of it the assistant says
+N_TIMED_STEPS = 3
+
+
+def measure(recipe: Recipe) -> Measured:
+    """Measure for `recipe`, whose undecided values do not matter here."""
+    profile = measure_device(default_device().type, is_fresh=True)
+    n_bytes = sum(map(_source_bytes, recipe.corpus.sources))
+    return Measured(
+        profile=profile,
+        corpus_bytes=n_bytes,
+        bytes_per_token=BYTES_PER_TOKEN if recipe.tokenizer.kind == "bpe" else 1.0,
+        step_seconds=StepTimer({stage: recipe.training(stage) for stage in recipe.training_stages}),
+        overhead_seconds=_overhead_seconds(recipe, n_bytes),
+    )
+
+
+class StepTimer:
+    """`StepTimer(configs)(model, stage)`: seconds of one optimizer step, measured once for each model and stage."""
+
+    def __init__(self, configs: Mapping[str, TrainConfig]) -> None:
+        self._configs = configs
+        self._known: dict[tuple[str, str], float] = {}
+
+    def __call__(self, model: ModelConfig, stage: str) -> float:
+        key = (model.model_dump_json(), stage)
+        if key not in self._known:
+            self._known[key] = time_step(model, self._configs[stage])
+        return self._known[key]
+
+
+def time_step(shape: ModelConfig, config: TrainConfig) -> float:
+    """The median of a few steps after a warm-up, on random tokens in the layout the stage will have."""
+    model = Transformer(shape).to(default_device())
+    model.init_weights(0)
+    optimizer = build_optimizer(model, config.optim)
+    batch = _batch(shape.vocab_size, config).to(default_device())
+
+    def step() -> None:
+        for part in batch.microbatches(config.microbatch_tokens):
+            lm_loss(model, part).loss_mean.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(optimizer.parameters, 1.0, foreach=True)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step()
+    return sorted(_seconds(step) for _ in range(N_TIMED_STEPS))[N_TIMED_STEPS // 2]
+
+
+def _batch(vocab_size: int, config: TrainConfig) -> LMBatch:
+    is_conversation = isinstance(config, FinetuneConfig) and config.layout.packing == "bucketed"
+    length = min(CONVERSATION_TOKENS, config.seq_len) if is_conversation else config.seq_len
+    generator = torch.Generator().manual_seed(0)
+    ids_BT = torch.randint(vocab_size, (max(1, config.batch_tokens // length), length + 1), generator=generator)
+    mask_BT = None
+    if isinstance(config, FinetuneConfig):
+        mask_BT = torch.rand((ids_BT.shape[0], length), generator=generator) < TARGET_SHARE
+    return LMBatch(ids_BT[:, :-1], ids_BT[:, 1:], mask_BT, None, 0)
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    started_at = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started_at
+
+
+def _source_bytes(source: str) -> float:
+    if source.endswith(":"):
+        return STDLIB_BYTES
+    return sum(file.n_bytes for file in find_files(source, lambda problem: None))
+
+
+def _overhead_seconds(recipe: Recipe, n_bytes: float) -> dict[str, float]:
+    seconds = {"start": START_S, "report": REPORT_S}
+    if "corpus" in recipe.stages:
+        seconds["corpus"] = n_bytes / CORPUS_BYTES_PER_S
+    if "tokenizer" in recipe.stages:
+        seconds["tokenizer"] = 1 + min(n_bytes, recipe.tokenizer.max_train_bytes or n_bytes) / TOKENIZER_BYTES_PER_S
+    asks = N_QUESTIONS if "sft" in recipe.stages and recipe.sft and recipe.sft.conversations == "stdlib:" else 0.0
+    for stage in recipe.stages:
+        if stage.startswith("evals-"):
+            seconds[stage] = BITS_PER_BYTE_S + asks / QUESTIONS_PER_S
+    return seconds

@@ -1,0 +1,80 @@
+"""A recipe: what to do, stage by stage, with every value.  Each part is configured by the folder that does the work."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from glasshouse.batch import ConversationConfig
+from glasshouse.core.config import Config
+from glasshouse.corpus import CorpusConfig
+from glasshouse.meter import MeterConfig
+from glasshouse.model import InitConfig, ModelConfig
+from glasshouse.plan import DialConfig
+from glasshouse.tokenizer import TokenizerConfig
+from glasshouse.train import TrainConfig
+
+ORDER = ("corpus", "tokenizer", "pretrain", "evals-pretrain", "sft", "evals-sft")
+NEEDS = {"tokenizer": "corpus", "pretrain": "tokenizer", "evals-pretrain": "pretrain", "sft": "pretrain",
+         "evals-sft": "sft"}  # fmt: skip
+
+
+class PretrainConfig(TrainConfig):
+    crosses_documents: bool = True  # attention within a window may reach into the document before
+    prompts: tuple[str, ...] = ()  # continued at five moments of training; none: the beginnings of held-out documents
+
+
+class FinetuneConfig(TrainConfig):
+    conversations: str = "stdlib:"  # "stdlib:" or a file of conversations (OpenAI, ShareGPT or Alpaca form)
+    layout: ConversationConfig = ConversationConfig()
+    prompts: tuple[str, ...] = ()  # asked at five moments; none: the first of the evaluation's questions
+
+
+class EvalsConfig(Config):
+    n_documents: Annotated[int, Field(ge=1)] = 500  # held-out documents for bits per byte, at most
+    max_bytes: Annotated[int, Field(ge=1000)] = 400_000  # of their text
+    n_questions: Annotated[int, Field(ge=1)] | None = None  # of a kind; None asks all
+    seed: int = 1
+
+
+class Recipe(Config):
+    """`stages` in order; a part of the recipe that no stage reads is allowed and unused."""
+
+    name: str = "run"
+    seed: int = 1
+    stages: tuple[str, ...] = ORDER
+    dial: DialConfig | None = None
+    corpus: CorpusConfig = CorpusConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    model: ModelConfig
+    init: InitConfig = InitConfig()
+    pretrain: PretrainConfig | None = None
+    sft: FinetuneConfig | None = None
+    evals: EvalsConfig = EvalsConfig()
+    meter: MeterConfig = MeterConfig()
+
+    @field_validator("stages")
+    @classmethod
+    def _check_stages(cls, stages: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [s for s in stages if s not in ORDER]:
+            raise ValueError(f"unknown stage {unknown[0]!r}; the stages are {', '.join(ORDER)}")
+        if not stages or list(stages) != [s for s in ORDER if s in stages]:
+            raise ValueError(f"stages come once each and in this order: {', '.join(ORDER)}")
+        if missing := [f"{s} needs {NEEDS[s]}" for s in stages if NEEDS.get(s, s) not in stages]:
+            raise ValueError(f"a stage is missing: {'; '.join(missing)}")
+        return stages
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        for stage in self.training_stages:
+            if getattr(self, stage) is None:
+                raise ValueError(f"the stage {stage} needs a table [{stage}] with at least seq_len and batch_tokens")
+        return self
+
+    def training(self, stage: str) -> TrainConfig:
+        """The configuration of a training stage that is among `stages`."""
+        config: TrainConfig = getattr(self, stage)
+        return config
+
+    @property
+    def training_stages(self) -> tuple[str, ...]:
+        return tuple(s for s in self.stages if s in ("pretrain", "sft"))

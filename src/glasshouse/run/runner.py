@@ -1,0 +1,137 @@
+"""Run the stages of a resolved recipe in order; a stage whose inputs have not changed is not run again.
+
+A stage's inputs are its own part of the recipe and the inputs of every stage before it, as one hash.  `inputs.json`
+is written when a stage starts and `finished.json` when it ends: a stage with the first and not the second was cut off
+and goes on where it stopped (training from its last checkpoint, others from their beginning).
+"""
+
+import fcntl
+import json
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from glasshouse.core.errors import ConfigError
+from glasshouse.core.files import read_json, sha256_text, write_json
+from glasshouse.core.rundir import RunDirectory
+from glasshouse.core.terminal import Terminal, format_seconds
+from glasshouse.meter import Cost, DeviceProfile, Meter
+from glasshouse.run.fingerprint import fingerprint_sources
+from glasshouse.run.recipe import Recipe
+from glasshouse.run.stages import STAGES, StageContext
+from glasshouse.run.versions import versions
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    run: RunDirectory
+    seconds: float
+    cost: Cost
+    skipped: tuple[str, ...]
+
+
+def run_recipe(
+    recipe: Recipe, run: RunDirectory, terminal: Terminal, profile: DeviceProfile, planning_seconds: float = 0.0
+) -> RunResult:
+    """Bring every stage of `recipe` up to date in `run`.  Ctrl-C leaves a run that `glass resume` continues."""
+    started_at = time.perf_counter()
+    skipped = []
+    with _locked(run):
+        for name, inputs in stage_inputs(recipe):
+            if _is_finished(run, name, inputs):
+                skipped.append(name)
+                run.event(name, "skipped")
+                terminal.line(name, "unchanged, not run again")
+            else:
+                _run_stage(name, inputs, recipe, run, terminal, profile)
+        seconds = planning_seconds + time.perf_counter() - started_at
+        cost = _write_actual(run, recipe, seconds, is_whole=not skipped)
+    return RunResult(run, seconds, cost, tuple(skipped))
+
+
+def stage_inputs(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """(stage, hash of everything it depends on), in order."""
+    chain = sha256_text(json.dumps({"seed": recipe.seed, "sources": fingerprint_sources(recipe)}, sort_keys=True))
+    for name in recipe.stages:
+        own = {section: recipe.model_dump(mode="json")[section] for section in STAGES[name].reads}
+        chain = sha256_text(json.dumps([chain, name, own], sort_keys=True))
+        yield name, chain
+
+
+def unfinished_stages(recipe: Recipe, run: RunDirectory) -> list[str]:
+    return [name for name, inputs in stage_inputs(recipe) if not _is_finished(run, name, inputs)]
+
+
+def _run_stage(
+    name: str, inputs: str, recipe: Recipe, run: RunDirectory, terminal: Terminal, profile: DeviceProfile
+) -> None:
+    folder = run.path / name
+    if _read(folder / "inputs.json").get("inputs") != inputs and folder.exists():
+        shutil.rmtree(folder)  # made from other inputs: nothing in it is true of this recipe
+    folder = run.stage(name)
+    write_json(folder / "inputs.json", {"inputs": inputs})
+    run.event(name, "started", inputs=inputs)
+    meter = Meter(recipe.meter, profile.device)
+    try:
+        with meter:
+            summary = STAGES[name].work(StageContext(name, recipe, run, folder, terminal, profile, meter))
+            cost = meter.cost_so_far()
+    except BaseException as error:
+        run.event(name, "interrupted", error=type(error).__name__, seconds=meter.cost_so_far().seconds)
+        raise
+    run.event(name, "finished", seconds=cost.seconds, cost=cost.to_json(), energy=meter.source, summary=summary)
+    write_json(folder / "finished.json", {"inputs": inputs, "seconds": cost.seconds, "cost": cost.to_json()})
+
+
+def _is_finished(run: RunDirectory, name: str, inputs: str) -> bool:
+    return _read(run.path / name / "finished.json").get("inputs") == inputs
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(read_json(path))
+    except (OSError, ValueError):
+        return {}
+
+
+def _write_actual(run: RunDirectory, recipe: Recipe, seconds: float, is_whole: bool) -> Cost:
+    """What the run really took.  `seconds` is the wall time from planning to here; stages hold their own."""
+    records: Mapping[str, Any] = {name: _read(run.path / name / "finished.json") for name in recipe.stages}
+    cost = sum((Cost.from_json(record["cost"]) for record in records.values()), Cost())
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    actual = {
+        "seconds": seconds if is_whole else sum(record["seconds"] for record in records.values()),
+        "is_one_run": is_whole,
+        "peak_memory_bytes": peak_bytes,
+        "cost": cost.to_json(),
+        "stages": records,
+        "versions": versions(),
+    }
+    write_json(run.path / "actual.json", actual)
+    return cost
+
+
+@contextmanager
+def _locked(run: RunDirectory) -> Iterator[None]:
+    """Only one process works in a run directory; the lock goes with the process, however it ends."""
+    with (run.create().path / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(
+                f"{run.path} is being worked on by another process. Wait for it, or choose another folder with --out"
+            ) from None
+        yield
+
+
+def describe_cost(cost: Cost) -> str:
+    """`4 min 05 s, 5.1 Wh (estimated), 0.002 USD, 2.0 g CO2`."""
+    estimated = " (estimated)" if cost.is_estimated else ""
+    return (f"{format_seconds(cost.seconds)}, {cost.joules / 3600:.2g} Wh{estimated}, "
+            f"{cost.usd:.2g} USD, {cost.co2_g:.2g} g CO2")  # fmt: skip

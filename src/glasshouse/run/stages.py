@@ -1,0 +1,257 @@
+"""What each stage does: it reads what earlier stages left in the run directory and leaves its own.
+
+A stage returns its summary (JSON values), which the report reads from events.jsonl.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from glasshouse.batch import (
+    ConversationLoader,
+    PackedLoader,
+    TokenShard,
+    encode_conversations,
+    encode_documents,
+    write_shard,
+)
+from glasshouse.checkpoint import load_model
+from glasshouse.core.environment import default_device
+from glasshouse.core.files import read_json, write_json
+from glasshouse.core.records import Document, Message, Score
+from glasshouse.core.rundir import RunDirectory
+from glasshouse.core.seeds import derive_seed
+from glasshouse.core.terminal import Terminal, format_seconds
+from glasshouse.corpus import read_documents, run_corpus
+from glasshouse.evals import HeldOutText, LikelihoodConfig, evaluate_questions, write_results
+from glasshouse.infer import Engine, SamplingConfig, chat_ids
+from glasshouse.meter import DeviceProfile, Meter
+from glasshouse.model import Transformer
+from glasshouse.objective import lm_loss
+from glasshouse.run.recipe import Recipe
+from glasshouse.run.teaching import open_teaching, split_questions
+from glasshouse.tokenizer import Tokenizer, summarise, train_tokenizer
+from glasshouse.train import held_out_loss
+from glasshouse.train.trainer import Evaluate, Sample, Trainer, TrainResult
+
+
+@dataclass(frozen=True, slots=True)
+class StageContext:
+    """What a stage is given.  `folder` is its own; others' are found through `run`."""
+
+    name: str
+    recipe: Recipe
+    run: RunDirectory
+    folder: Path
+    terminal: Terminal
+    profile: DeviceProfile
+    meter: Meter
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """`reads`: the parts of the recipe that decide what it does."""
+
+    work: Callable[[StageContext], dict[str, Any]]
+    reads: tuple[str, ...]
+
+
+def corpus_stage(context: StageContext) -> dict[str, Any]:
+    return run_corpus(context.recipe.corpus, context.folder, context.terminal).to_json()
+
+
+def tokenizer_stage(context: StageContext) -> dict[str, Any]:
+    """Learn the tokenizer from the training documents; measure it on the held-out ones."""
+    corpus = context.run.path / "corpus"
+    config = context.recipe.tokenizer
+    tokenizer = train_tokenizer((d.text for d in read_documents(corpus, "train")), config)
+    tokenizer.save(context.folder)
+    held_out = _first_characters(read_documents(corpus, "holdout"), 1_000_000)
+    summary = summarise(tokenizer, held_out, [_opening(text) for text in held_out[:3]])
+    write_json(context.folder / "summary.json", summary)
+    note = f" · {summary['note']}" if summary["note"] else ""
+    context.terminal.line(
+        "tokenizer", f"{tokenizer.vocab_size:,} tokens · {summary['bytes_per_token']:.2f} bytes a token{note}"
+    )
+    return summary
+
+
+def pretrain_stage(context: StageContext) -> dict[str, Any]:
+    """Encode the corpus into token shards and train a new model on them."""
+    recipe, config = context.recipe, context.recipe.pretrain
+    assert config is not None  # checked with the recipe
+    corpus = context.run.path / "corpus"
+    tokenizer = Tokenizer.load(context.run.path / "tokenizer")
+    shards = {split: _shard(context.folder / f"{split}.tokens", read_documents(corpus, split), tokenizer)
+              for split in ("train", "holdout")}  # fmt: skip
+    seed = derive_seed(recipe.seed, "pretrain")
+    model = Transformer(recipe.model.model_copy(update={"vocab_size": tokenizer.vocab_size}))
+    model.init_weights(seed, recipe.init)
+    loader = PackedLoader(
+        shards["train"], config.seq_len, config.batch_tokens, seed, crosses_documents=config.crosses_documents
+    )
+    prompts = config.prompts or tuple(map(_opening, _first_characters(read_documents(corpus, "holdout"), 200_000)))[:3]
+    result = _trainer(
+        context, model.to(default_device()), tokenizer, loader,
+        evaluate=lambda trained: _judge_shard(trained, shards["holdout"], config.seq_len),
+        sample=lambda trained: _continue(Engine(trained, tokenizer), prompts),
+        parent=None,
+    ).fit()  # fmt: skip
+    return _finish_training(context, result)
+
+
+def sft_stage(context: StageContext) -> dict[str, Any]:
+    """Teach the pretrained model to answer, loss on the assistant's tokens only."""
+    recipe, config = context.recipe, context.recipe.sft
+    assert config is not None  # checked with the recipe
+    parent = context.run.path / "pretrain" / "checkpoint"
+    model, tokenizer = load_model(parent, default_device())
+    seed = derive_seed(recipe.seed, "sft")
+    teaching = open_teaching(config.conversations, seed)
+    context.terminal.line(context.name, teaching.description)
+    loader = ConversationLoader(
+        lambda epoch: encode_conversations(teaching.conversations(epoch), tokenizer), config.seq_len,
+        config.batch_tokens, seed, tokenizer_hash=tokenizer.hash, pad_id=tokenizer.end_of_text_id, config=config.layout,
+    )  # fmt: skip
+    for problem in loader.report().problems():
+        context.terminal.warn(context.name, problem)
+    prompts = config.prompts or tuple(q.prompt for q in teaching.questions(2))[:3]
+    result = _trainer(
+        context, model, tokenizer, loader,
+        evaluate=None,
+        sample=lambda trained: _answer(Engine(trained, tokenizer), prompts),
+        parent=str(parent.relative_to(context.run.path)),
+    ).fit()  # fmt: skip
+    return _finish_training(context, result)
+
+
+def evals_stage(context: StageContext) -> dict[str, Any]:
+    """Judge the checkpoint of the stage in this one's name: held-out text always, questions where it was taught any."""
+    after = context.name.removeprefix("evals-")
+    recipe, config, terminal = context.recipe, context.recipe.evals, context.terminal
+    engine = Engine.load(context.run.path / after)
+    documents = list(islice(read_documents(context.run.path / "corpus", "holdout"), config.n_documents))
+    likelihood = LikelihoodConfig(max_bytes=config.max_bytes, seed=config.seed)
+    held_out = HeldOutText(engine.tokenizer, documents, engine.max_seq_len, likelihood).evaluate(engine.model, terminal)
+    questions, unseen = None, None
+    if "sft" in recipe.stages and recipe.sft is not None:
+        teaching = open_teaching(recipe.sft.conversations, derive_seed(recipe.seed, "sft"))
+        counted, never_taught = split_questions(teaching.questions(config.n_questions))
+        if counted:
+            questions = evaluate_questions(engine, counted, teaching.refuses, terminal=terminal, seed=config.seed)
+        if never_taught:
+            unseen = evaluate_questions(engine, never_taught, teaching.refuses, terminal=terminal, seed=config.seed)
+    more = {"never_taught": unseen.to_json()} if unseen is not None else {}
+    write_results(context.run.stage("evals"), after, held_out, questions, more)
+    scores = [held_out.bits_per_byte, *(questions.scores if questions is not None else [])]
+    shown = [score for score in scores if score.name in SHOWN]
+    terminal.line("evals", f"after {after}: " + " · ".join(map(_describe_score, shown)))
+    return {"after": after, "scores": [asdict(score) for score in scores]}
+
+
+TRAINING = ("model", "init", "pretrain")
+STAGES: Mapping[str, Stage] = {
+    "corpus": Stage(corpus_stage, ("corpus",)),
+    "tokenizer": Stage(tokenizer_stage, ("tokenizer",)),
+    "pretrain": Stage(pretrain_stage, TRAINING),
+    "evals-pretrain": Stage(evals_stage, ("evals",)),
+    "sft": Stage(sft_stage, ("sft",)),
+    "evals-sft": Stage(evals_stage, ("evals",)),
+}
+
+
+# ---- training ----------------------------------------------------------------------------------------------------
+
+
+def _trainer(
+    context: StageContext, model: Transformer, tokenizer: Tokenizer, loader: PackedLoader | ConversationLoader,
+    *, evaluate: Evaluate | None, sample: Sample, parent: str | None,
+) -> Trainer:  # fmt: skip
+    return Trainer(
+        model, tokenizer, loader, lm_loss, context.recipe.training(context.name),
+        stage=context.name, run=context.run, folder=context.folder, terminal=context.terminal, meter=context.meter,
+        device_profile=context.profile, evaluate=evaluate, sample=sample, parent=parent,
+        provenance=_provenance(context), recipe=context.recipe.model_dump(mode="json"),
+    )  # fmt: skip
+
+
+def _finish_training(context: StageContext, result: TrainResult) -> dict[str, Any]:
+    context.run.link_model(result.checkpoint)
+    loss = f"{result.bits_per_byte:.3f} bits/byte" if result.bits_per_byte else f"loss {result.loss:.3f}"
+    context.terminal.line(
+        context.name,
+        f"{loss} · {result.tokens_per_s:,.0f} tok/s · {100 * result.share_of_peak:.0f} % of peak · "
+        f"{format_seconds(result.seconds)}",
+    )
+    _show_last_sample(context)
+    return result.to_json()
+
+
+def _show_last_sample(context: StageContext) -> None:
+    samples = [e for e in context.run.events() if e["kind"] == "sample" and e["stage"] == context.name]
+    if samples:
+        text = " ".join(samples[-1]["text"].split())
+        context.terminal.line("", f"“{' '.join(samples[-1]['prompt'].split())}” → {text[:100]}")
+
+
+def _provenance(context: StageContext) -> dict[str, Any]:
+    summary = context.run.path / "corpus" / "summary.json"
+    return {"sources": list(context.recipe.corpus.sources), "corpus": read_json(summary)["sha256"]}
+
+
+def _shard(path: Path, documents: Iterable[Document], tokenizer: Tokenizer) -> TokenShard:
+    """The shard at `path`, written unless a whole one of this tokenizer is there (an interrupted run's)."""
+    if path.exists():
+        return TokenShard(path, tokenizer.hash)
+    return write_shard(path, encode_documents(documents, tokenizer), tokenizer)
+
+
+def _judge_shard(model: Transformer, shard: TokenShard, seq_len: int) -> dict[str, float]:
+    return held_out_loss(model, shard, seq_len, max_tokens=32_768, device=model.device)
+
+
+# ---- samples and judging -----------------------------------------------------------------------------------------
+
+
+def _continue(engine: Engine, prompts: Iterable[str]) -> list[tuple[str, str]]:
+    sampling = SamplingConfig(temperature=0.0, repetition_penalty=1.1, max_tokens=48)
+    prompts = list(prompts)
+    completions = engine.generate([engine.prompt_ids(prompt) for prompt in prompts], sampling)
+    return [(prompt, completion.text) for prompt, completion in zip(prompts, completions)]
+
+
+def _answer(engine: Engine, prompts: Iterable[str]) -> list[tuple[str, str]]:
+    prompts = list(prompts)
+    ids = [chat_ids(engine.tokenizer, [Message("user", prompt)]) for prompt in prompts]
+    completions = engine.generate(ids, SamplingConfig(temperature=0.0, max_tokens=48))
+    return [(prompt, completion.text) for prompt, completion in zip(prompts, completions)]
+
+
+def _first_characters(documents: Iterable[Document], n_chars: int) -> list[str]:
+    """The texts of the first documents, about `n_chars` in all, at least one."""
+    texts: list[str] = []
+    for document in documents:
+        texts.append(document.text)
+        n_chars -= len(document.text)
+        if n_chars <= 0:
+            break
+    return texts
+
+
+def _opening(text: str) -> str:
+    """About the first 60 characters of the first full line, cut at a word."""
+    line = next((line.strip() for line in text.splitlines() if len(line.strip()) > 20), text.strip())
+    return line if len(line) <= 60 else line[:60].rsplit(" ", 1)[0]
+
+
+def _describe_score(score: Score) -> str:
+    if score.unit == "bits/byte":
+        return f"{score.value:.3f} bits/byte ({score.low:.3f}–{score.high:.3f})"
+    name = SHOWN[score.name]
+    return f"{name} {100 * score.value:.0f} % ({100 * score.low:.0f}–{100 * score.high:.0f})"
+
+
+SHOWN = {"bits_per_byte": "", "exact": "answers", "wrong": "wrong", "refused_known": "refuses known names",
+         "honest_refusal": "refuses made-up names"}  # fmt: skip

@@ -1,0 +1,65 @@
+"""What an assistant is taught and asked: conversations for fine-tuning, questions for judging, by one name in a recipe.
+
+stdlib:        facts about the standard library of this interpreter, true by introspection
+a file         conversations in OpenAI, ShareGPT or Alpaca form; its last twentieth is held out as questions
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from glasshouse.core.errors import DataError
+from glasshouse.core.records import Conversation, Question
+from glasshouse.corpus import read_conversations
+from glasshouse.corpus.questions import Library, evaluation_questions, is_refusal, training_conversations
+from glasshouse.evals import MADE_UP, RefusalPattern
+
+HELD_OUT_NAME = "held_out_name"
+
+
+@dataclass(frozen=True, slots=True)
+class Teaching:
+    """`conversations(epoch)` may differ from epoch to epoch; `questions(limit)` are never among them."""
+
+    conversations: Callable[[int], Sequence[Conversation]]
+    questions: Callable[[int | None], Sequence[Question]]
+    refuses: Callable[[str], bool]
+    description: str
+
+
+def open_teaching(name: str, seed: int) -> Teaching:
+    """The teaching that a recipe names; raises `DataError` where a file holds no usable conversation."""
+    if name == "stdlib:":
+        library = Library.introspect()
+        return Teaching(
+            lambda epoch: training_conversations(library, seed, epoch),
+            lambda limit: evaluation_questions(library, seed, limit),
+            is_refusal,
+            f"{len(library.taught):,} names taught, {len(library.held_out):,} held out",
+        )
+    conversations = list(read_conversations(Path(name)))
+    if not conversations:
+        raise DataError(f"{name}: no usable conversation. Each record is one of the forms OpenAI, ShareGPT or Alpaca")
+    n_held_out = len(conversations) // 20
+    kept, held_out = conversations[: len(conversations) - n_held_out], conversations[len(conversations) - n_held_out :]
+    return Teaching(
+        lambda epoch: kept,
+        lambda limit: [q for c in held_out[:limit] if (q := _question(c)) is not None],
+        RefusalPattern(),
+        f"{len(kept):,} conversations taught, {n_held_out:,} held out",
+    )
+
+
+def split_questions(questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
+    """(what counts, real names never taught).  Of the latter no answer is right or wrong by training: told apart."""
+    counted = [q for q in questions if q.kind != HELD_OUT_NAME]
+    return counted, [replace(q, kind=MADE_UP) for q in questions if q.kind == HELD_OUT_NAME]
+
+
+def _question(conversation: Conversation) -> Question | None:
+    """A held-out conversation of one question and one answer, asked anew."""
+    roles = [m.role for m in conversation.messages]
+    if roles[-2:] != ["user", "assistant"] or len([r for r in roles if r != "system"]) != 2:
+        return None
+    question, answer = conversation.messages[-2:]
+    return Question(conversation.id, question.content, (answer.content,), "conversation", "", conversation.id)

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from glasshouse.core.environment import is_colour_forbidden
 
-NAME_WIDTH = 10
+NAME_WIDTH = 11
 
 
 class Task:

@@ -1,0 +1,72 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from glasshouse.core.rundir import RunDirectory
+from glasshouse.report import card, model_card
+
+
+def front_matter(text: str) -> dict[str, Any]:
+    _, matter, _ = text.split("---\n", 2)
+    return yaml.safe_load(matter)
+
+
+def test_front_matter_in_the_form_of_the_hub(finished_run: RunDirectory) -> None:
+    text = model_card(finished_run)
+    assert (finished_run.path / "MODEL_CARD.md").read_text() == text
+    matter = front_matter(text)
+    assert matter["license"] == "other" and matter["license_name"] == "psf-2.0"
+    assert matter["language"] == ["en"] and "qwen3" in matter["tags"] and matter["library_name"] == "transformers"
+    assert matter["datasets"] == ["stdlib:sources", "stdlib:docstrings", "stdlib:topics"]
+    assert matter["co2_eq_emissions"]["emissions"] == pytest.approx(0.949, abs=0.01)
+    assert "estimated" in matter["co2_eq_emissions"]["source"]
+    (model,) = matter["model-index"]
+    exact = model["results"][0]["metrics"][0]
+    assert exact["type"] == "exact_match" and exact["value"] == 0.93
+    assert exact["args"] == {"interval_95": [0.915, 0.945], "count": 2304}
+
+
+def test_the_card_is_understood_by_the_hubs_own_reader(finished_run: RunDirectory) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    data = hub.ModelCard(model_card(finished_run)).data
+    assert data.model_name == "quickstart" and len(data.eval_results) == 7
+
+
+def test_sections_follow_from_records(finished_run: RunDirectory) -> None:
+    text = model_card(finished_run)
+    headings = [line[3:] for line in text.splitlines() if line.startswith("## ")]
+    assert headings == [
+        "Intended use", "Training data", "Training procedure", "Evaluation", "Environmental impact", "Limitations",
+    ]  # fmt: skip
+    assert "| same text as an earlier document | removed | 212 |" in text
+    assert "about one answer in 29 is wrong" in text and "estimated from processor time, not measured" in text
+
+
+def test_licence_and_language_of_the_recipe_win(finished_run: RunDirectory) -> None:
+    recipe = finished_run.recipe_path
+    recipe.write_text('license = "cc-by-4.0"\nlanguage = ["de", "no"]\n' + recipe.read_text())
+    matter = front_matter(model_card(finished_run))
+    assert matter["license"] == "cc-by-4.0" and "license_name" not in matter and matter["language"] == ["de", "no"]
+
+
+def test_what_was_not_recorded_is_not_said(tmp_path: Path, make_run: Any) -> None:
+    text = model_card(make_run(tmp_path / "half", "pretrain"))
+    assert "## Evaluation" not in text and "Nothing about the truth of its answers" in text
+    assert "model-index" not in front_matter(text)
+    assert model_card(RunDirectory(tmp_path / "empty").create()).startswith("---\nlicense: unknown\n")
+
+
+def test_foreign_text_stays_text(finished_run: RunDirectory) -> None:
+    body = model_card(finished_run).split("---\n", 2)[2]
+    outside_code = "".join(part for i, part in enumerate(body.split("``")) if i % 2 == 0)
+    assert "<script" not in outside_code and "<img" not in outside_code
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("a", "`a`"), ("a`b", "``a`b``"), ("`a`", "`` `a` ``"), ("a|b", "`a\\|b`"), ("a\nb", "`a b`"), ("", "")],
+)
+def test_code_spans_cannot_be_left(text: str, expected: str) -> None:
+    assert card._code(text) == expected

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -59,7 +61,7 @@ def test_round_trip_of_any_text(tmp_path_factory, texts):
     made = [Document(str(i), text, "s") for i, text in enumerate(texts)]
     shard = write_shard(folder / "s.bin", encode_documents(made, encoder), encoder)
     starts = [*shard.starts.tolist(), shard.n_tokens - 1]
-    back = [bytes(shard.ids[a + 1 : b].tolist()).decode() for a, b in zip(starts, starts[1:])]
+    back = [bytes(shard.ids[a + 1 : b].tolist()).decode() for a, b in pairwise(starts)]
     assert back == [t.encode("utf-8", "replace").decode() for t in texts]
     assert token_sizes(encoder)[ord("a")].tolist() == [1, 1] and token_sizes(encoder)[0x80].tolist() == [1, 0]
 

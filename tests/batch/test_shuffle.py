@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ def test_feistel_is_a_permutation(n, seed):
 
 def test_feistel_mixes():
     order = [shuffle.feistel(7, 1000)(i) for i in range(1000)]
-    assert sum(abs(a - b) == 1 for a, b in zip(order, order[1:])) < 20  # neighbours are parted
+    assert sum(abs(a - b) == 1 for a, b in pairwise(order)) < 20  # neighbours are parted
     assert sum(a == i for i, a in enumerate(order)) < 10
     assert order != [shuffle.feistel(8, 1000)(i) for i in range(1000)]
 

@@ -110,7 +110,13 @@ def test_a_killed_build_leaves_no_summary_and_is_run_again(
     with pytest.raises(DataError, match=r"summary\.json is missing"):
         list(read_documents(out))
     assert run_corpus(config(texts), out, QUIET).sha256 == whole.sha256
-    assert sorted(os.listdir(out)) == ["documents.jsonl", "problems.jsonl", "removed.jsonl", "summary.json"]
+    names = sorted(path.name for path in out.iterdir())
+    assert names == [
+        "documents.jsonl",
+        "problems.jsonl",
+        "removed.jsonl",
+        "summary.json",
+    ]
 
 
 def test_a_full_disk_is_said_and_nothing_half_written_stays(
@@ -122,7 +128,7 @@ def test_a_full_disk_is_said_and_nothing_half_written_stays(
     monkeypatch.setattr(build._Build, "_write", refuse)
     with pytest.raises(DataError, match="no space left"):
         run_corpus(config(texts), tmp_path / "out", QUIET)
-    assert os.listdir(tmp_path / "out") == []
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_nothing_left_is_an_error_that_counts_the_reasons(tmp_path: Path) -> None:

@@ -48,15 +48,15 @@ def test_gz_and_zst_read_as_what_they_hold(tmp_path: Path) -> None:
 def test_damaged_archives_give_what_came_before_and_are_recorded(tmp_path: Path) -> None:
     zstandard = pytest.importorskip("zstandard")
     noise = random.Random(0)
-    lines = "".join(f'{{"text": "{noise.random()} {number}"}}\n' for number in range(60_000)).encode()
-    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines)[:-300_000])
-    (tmp_path / "b.jsonl.zst").write_bytes(zstandard.ZstdCompressor().compress(lines)[:-300_000])
+    lines = "".join(f'{{"text": "{noise.random()} {number}"}}\n' for number in range(20_000)).encode()
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines)[:-100_000])
+    (tmp_path / "b.jsonl.zst").write_bytes(zstandard.ZstdCompressor().compress(lines)[:-100_000])
     (tmp_path / "c.txt.gz").write_bytes(b"not gzip at all")
     (tmp_path / "d.txt.zst").write_bytes(b"not zstd at all")
     (tmp_path / "e.txt").write_text("good")
     documents, problems = read_all(tmp_path)
     assert documents[-1].text == "good"
-    assert len([document for document in documents if "a.jsonl" in document.id]) > 10_000
+    assert len([document for document in documents if "a.jsonl" in document.id]) > 5_000
     damaged = {Path(problem.source).name for problem in problems if "damaged" in problem.reason}
     assert damaged >= {"a.jsonl.gz", "c.txt.gz", "d.txt.zst"}
 
@@ -127,11 +127,11 @@ def test_long_record_is_cut_with_the_place_in_its_text(tmp_path: Path) -> None:
 def test_stdlib_is_read_and_cut() -> None:
     problems: list[Problem] = []
     found = {}
-    for document in read(["stdlib:"], problems.append, max_document_chars=50_000):
+    for document in read(["stdlib:"], problems.append, max_document_chars=10_000):
         found[document.id] = len(document.text)
-        if len(found) == 60:
+        if len(found) == 12:
             break
-    assert max(found.values()) <= 50_000 and problems == []
+    assert 8_000 < max(found.values()) <= 10_000 and problems == []
 
 
 MEASURE = """

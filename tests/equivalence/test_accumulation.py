@@ -11,6 +11,7 @@ from glasshouse.model import ModelConfig, Transformer
 from glasshouse.objective import lm_loss
 from glasshouse.train import TrainConfig, Trainer
 
+CPU = torch.device("cpu")
 SHAPE = ModelConfig(vocab_size=60, d_model=24, n_layers=2, n_heads=3, n_kv_heads=1, d_head=8, d_ff=40, max_seq_len=32)
 
 
@@ -20,7 +21,7 @@ class Bare:
 
     config: TrainConfig
     objective: Any = lm_loss
-    device: torch.device = torch.device("cpu")
+    device: Any = CPU
     _precision = Trainer._precision
 
 

@@ -13,7 +13,7 @@ from glasshouse.evals import HeldOutText, LikelihoodConfig, bits_per_byte
 from glasshouse.evals.likelihood import head_nll, windows
 from glasshouse.model import Transformer
 
-TEXTS = ["import json\n", "def dumps(obj, *, skipkeys=False):\n    return 1\n" * 8, "x", "Größe " * 40]
+TEXTS = ["import json\n", "def dumps(obj, *, skipkeys=False):\n    return 1\n" * 5, "x", "Größe " * 20]
 
 
 def documents(texts=TEXTS) -> list[Document]:
@@ -21,20 +21,19 @@ def documents(texts=TEXTS) -> list[Document]:
 
 
 def nll_of(model, tokenizer, text: str, stride: int) -> float:
-    """One token at a time, by definition."""
+    """By definition: token i is read after the ids from the first window start that leaves it within the context."""
     ids = [tokenizer.end_of_text_id, *tokenizer.encode(text)]
     context, total = model.config.max_seq_len, 0.0
-    for i in range(1, len(ids)):
-        n_windows_before = max(0, math.ceil((i - context) / stride))
-        start = n_windows_before * stride
+    starts = [max(0, math.ceil((i - context) / stride)) * stride for i in range(1, len(ids))]
+    for start in sorted(set(starts)):
         with torch.no_grad():
-            logp = model(torch.tensor([ids[start:i]]))[0, -1].log_softmax(-1)
-        total -= float(logp[ids[i]])
+            logp = model(torch.tensor([ids[start : start + context]]))[0].log_softmax(-1)
+        total -= sum(float(logp[i - 1 - start, ids[i]]) for i, s in enumerate(starts, 1) if s == start)
     return total
 
 
 @pytest.mark.parametrize("stride", [None, 48, 7])
-@pytest.mark.parametrize("batch_tokens", [1, 100, 8192])
+@pytest.mark.parametrize("batch_tokens", [1, 8192])
 def test_equals_the_definition(model, tokenizer, stride, batch_tokens):
     config = LikelihoodConfig(stride=stride, batch_tokens=batch_tokens, head_tokens=5)
     result = HeldOutText(tokenizer, documents(), 48, config).evaluate(model)

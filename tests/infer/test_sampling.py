@@ -146,7 +146,7 @@ def test_uniforms_depend_on_seed_and_index_only():
     ],
 )  # fmt: skip
 def test_wrong_settings_are_refused_by_name(values):
-    [(key, value)] = values.items()
+    [key] = values
     with pytest.raises(ConfigError, match=key):
         SamplingConfig.of(**values)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -83,10 +84,8 @@ def kill_often(workshop: Workshop, folder: Path, steps: int, n_kills: int, seed:
         reached = workshop.last_step()
         workshop.wait_for_step(min(steps - 1, rng.randint(1, max(1, (steps - reached) // 3)) + reached))
         time.sleep(rng.random() * 0.02)
-        try:
+        with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         n_hits += workshop.wait() == -signal.SIGKILL
     return n_hits
 

@@ -11,6 +11,7 @@ Shapes: B rows, T tokens.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -173,7 +174,7 @@ class ConversationLoader:
             n_batches = -(-len(rows) // (self.batch_tokens // self.seq_len))
             # spread evenly, so that no batch of an epoch is a small remainder
             cuts = [len(rows) * b // n_batches for b in range(n_batches + 1)]
-            batches = [(self.seq_len, rows[a:b]) for a, b in zip(cuts, cuts[1:])]
+            batches = [(self.seq_len, rows[a:b]) for a, b in pairwise(cuts)]
         n_positions = sum(length * len(rows) for length, rows in batches)
         report = ConversationReport(
             n_used=len(kept), **counts,

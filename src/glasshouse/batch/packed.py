@@ -124,5 +124,5 @@ def _check(sources: Sequence[Source], seq_len: int, batch_tokens: int) -> None:
         if n < seq_len + 1:
             raise DataError(
                 f"{source.shard.path} holds {n} tokens, too few for one row of seq_len={seq_len}. "
-                f"What would fit: seq_len of at most {max(1, n - 1)}, or at least {seq_len + 1 - n} more tokens of text."
+                f"What would fit: seq_len of at most {max(1, n - 1)}, or at least {seq_len + 1 - n} more tokens."
             )

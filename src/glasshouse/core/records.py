@@ -44,7 +44,7 @@ class Conversation:
     def from_json(record: Mapping[str, Any]) -> "Conversation":
         """Inverse of `to_json`; raises `DataError` naming the fault."""
         messages = record.get("messages")
-        if not isinstance(messages, list) or not messages:
+        if not isinstance(messages, list | tuple) or not messages:
             raise DataError(f'a conversation needs a non-empty list "messages"; this record has keys {sorted(record)}')
         return Conversation(
             tuple(_message(m) for m in messages), str(record.get("id", "")), dict(record.get("meta") or {})

@@ -1,11 +1,141 @@
-"""Placeholder until the stacked Muon lands."""
+"""Muon: momentum whose every update is turned into the nearest orthogonal matrix, so all directions learn at one rate.
 
-from collections.abc import Iterable
+Shapes: K matrices of one shape, R rows <= C columns.  Sources: Keller Jordan, kellerjordan.github.io/posts/muon (rule,
+coefficients); Nesterov momentum as in torch.optim.Muon.  For hidden matrices only: embeddings, heads and vectors learn
+better with AdamW.
+
+Step size: lr * sqrt(max(1, rows / columns)), Jordan's convention: one lr then fits every width, and 0.02 is a good
+first value.  The other convention, 0.2 * sqrt(max(rows, columns)) (arXiv:2502.16982, for reusing AdamW's rates), was no
+better on characters (d_model 64, 256,000 tokens: validation loss 1.940 against 1.926).
+
+Matrices of one shape, tall ones transposed, go through Newton-Schulz as one batch.  Arithmetic is fp32 on CPU, where
+bf16 is slower, and bf16 on GPU.
+Left out: sharded parameters (a matrix must be whole).  Tried and left out: iterating on the R x R Gram matrix (5 % to
+40 % less time for the iteration, 2 % of a step, needs fp32); three steps of Polar Express (arXiv:2505.16932) in place
+of five of Jordan's (same loss within noise, 2 % of a step).
+"""
+
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from torch import Tensor
+
+from glasshouse.core.errors import ConfigError
+
+# x -> a x + b x^3 + c x^5 on the singular values.  Steepest at 0, so small ones rise fast; what comes out lies between
+# 0.68 and 1.2 rather than at 1, which costs no quality (Jordan).
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+N_ITERATIONS = 5
 
 
-class Muon(torch.optim.Muon):
-    def __init__(self, params: Iterable[Any], lr: float, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
-        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay)
+def orthogonalize(x_KRC: Tensor, n_iterations: int = N_ITERATIONS) -> Tensor:
+    """U V^T of each x = U S V^T, nearly: singular values within [0.68, 1.21] where they were not tiny.  Needs R <= C.
+
+    A zero matrix stays zero.
+    """
+    a, b, c = COEFFICIENTS
+    # the Frobenius norm bounds the largest singular value by 1, where the iteration converges
+    x_KRC = x_KRC / x_KRC.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-30)
+    x_KRC = x_KRC.to(torch.float32 if x_KRC.device.type == "cpu" else torch.bfloat16)
+    for _ in range(n_iterations):
+        gram_KRR = x_KRC @ x_KRC.mT
+        x_KRC = torch.baddbmm(x_KRC, torch.baddbmm(gram_KRR, gram_KRR, gram_KRR, beta=b, alpha=c), x_KRC, beta=a)
+    return x_KRC
+
+
+def step_scale(matrix: Tensor) -> float:
+    """Factor of lr for one matrix: tall matrices write more outputs than they read inputs.
+
+    >>> step_scale(torch.empty(256, 64)), step_scale(torch.empty(64, 256))
+    (2.0, 1.0)
+    """
+    rows, columns = matrix.shape
+    return max(1.0, rows / columns) ** 0.5
+
+
+class Muon(torch.optim.Optimizer):
+    """`params` are matrices or groups of them; groups may carry their own lr, momentum and weight_decay.
+
+    Weight decay is decoupled, as in AdamW: a matrix shrinks by lr * weight_decay per step.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        n_iterations: int = N_ITERATIONS,
+    ) -> None:
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "n_iterations": n_iterations}
+        super().__init__(params, defaults)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        _add_param_group(self, param_group)
+        for parameter in self.param_groups[-1]["params"]:
+            if parameter.ndim != 2:
+                raise ConfigError(
+                    f"Muon updates matrices, and was given a parameter of shape {tuple(parameter.shape)}. "
+                    f"Give vectors and stacked weights to AdamW."
+                )
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameters in _by_shape(group["params"]):
+                self._step_alike(parameters, group)
+        return loss
+
+    def _step_alike(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        """One batch: `parameters` have one shape but for transposition."""
+        gradients = [_grad(p) for p in parameters]
+        averages = [self._average(p) for p in parameters]
+        torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
+        gradient_KRC, average_KRC = _stack_wide(gradients), _stack_wide(averages)
+        ahead_KRC = gradient_KRC.lerp_(average_KRC, group["momentum"])  # Nesterov: look one step ahead
+        direction_KRC = orthogonalize(ahead_KRC, group["n_iterations"]).to(parameters[0].dtype)
+        if group["weight_decay"]:
+            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        for parameter, direction_RC in zip(parameters, direction_KRC.unbind(), strict=True):
+            wide = parameter if _is_wide(parameter) else parameter.mT
+            wide.add_(direction_RC, alpha=-group["lr"] * step_scale(parameter))
+
+    def _average(self, parameter: Tensor) -> Tensor:
+        """The running mean of the gradient, one tensor a parameter, so that saving and resuming need no rule."""
+        state = self.state[parameter]
+        if "average" not in state:
+            state["average"] = torch.zeros_like(parameter)
+        average: Tensor = state["average"]
+        return average
+
+
+# The plain function below torch's decorator: the decorator imports torch._dynamo and sympy, 2.3 s at the start of every
+# run, to tell a compiler that is not there to look away.
+_add_param_group = getattr(torch.optim.Optimizer.add_param_group, "__wrapped__", torch.optim.Optimizer.add_param_group)
+
+
+def _by_shape(parameters: list[Tensor]) -> list[list[Tensor]]:
+    """Those with a gradient, in batches of one wide shape, device and type; order of first appearance."""
+    batches: dict[Any, list[Tensor]] = {}
+    for p in parameters:
+        if p.grad is not None:
+            batches.setdefault((min(p.shape), max(p.shape), p.device, p.dtype), []).append(p)
+    return list(batches.values())
+
+
+def _stack_wide(matrices: list[Tensor]) -> Tensor:
+    return torch.stack([m if _is_wide(m) else m.mT for m in matrices])
+
+
+def _is_wide(matrix: Tensor) -> bool:
+    return matrix.shape[0] <= matrix.shape[1]
+
+
+def _grad(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad

@@ -11,9 +11,8 @@ from typing import Any
 from glasshouse.core.errors import ConfigError
 from glasshouse.core.terminal import format_seconds
 from glasshouse.meter import Cost, DeviceProfile, MeterConfig, predict_cost
-from glasshouse.model import ModelConfig, count_parameters, flops_per_token
+from glasshouse.model import ModelConfig, count_parameters, estimate_training_bytes, flops_per_token
 from glasshouse.plan.budget import Budget, DialConfig
-from glasshouse.plan.memory import training_bytes
 from glasshouse.plan.scaling import ScalingLaw
 from glasshouse.plan.shape import shape_for
 
@@ -113,7 +112,7 @@ def predict(
         model=model,
         stages=stages,
         overhead_seconds=dict(measured.overhead_seconds),
-        memory_bytes=PROCESS_BYTES + (training_bytes(model, batch) if batch else 0),
+        memory_bytes=estimate_training_bytes(model, batch) if batch else PROCESS_BYTES,
         bits_per_byte=LAW.bits_per_byte(count_parameters(model).total, tokens) if tokens else None,
         cost=sum((s.cost for s in stages.values()), overhead),
         notes=_notes(model, tokens, measured),

@@ -19,7 +19,7 @@ import tokenizers
 from glasshouse.core.errors import DataError
 from glasshouse.tokenizer.patterns import BYTE_TO_CHARACTER, CHARACTER_PATTERN, PATTERNS, from_alphabet
 
-# tiktoken's regex engine keeps a stack of a million entries and panics beyond: on 999,901 spaces in a row, for the GPT-2
+# tiktoken's regex engine keeps a stack of a million entries and panics beyond: on 999,901 spaces in a row, for GPT-2's
 # pattern on 498,925 lines of one space.  Runs this long go through `tokenizers`; shorter texts are not searched.
 LONG_RUN = 100_000
 _LONG_WHITESPACE = re.compile(rf"\s{{{LONG_RUN},}}")

@@ -7,15 +7,14 @@ checkpoint at S holds everything up to S and a resumed run repeats nothing.
 Units: nats, tokens, seconds.  Left out: more than one process (`parallel` comes later).
 """
 
-import errno
 import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ContextManager, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -25,7 +24,7 @@ from glasshouse.batch import Cursor, LMBatch, Loader
 from glasshouse.checkpoint import TrainingState, latest_checkpoint, load_model, load_training_state, save_checkpoint
 from glasshouse.core.config import Config
 from glasshouse.core.environment import start_torch
-from glasshouse.core.errors import CheckpointError, ConfigError, DataError, TrainingError
+from glasshouse.core.errors import CheckpointError, TrainingError
 from glasshouse.core.files import write_json
 from glasshouse.core.rundir import RunDirectory
 from glasshouse.core.terminal import Task, Terminal, format_bytes
@@ -34,6 +33,7 @@ from glasshouse.model import Transformer, count_parameters, flops_per_token
 from glasshouse.objective import LanguageModel, Objective
 from glasshouse.optim import OptimConfig, ScheduleConfig, build_optimizer, describe_groups, factor
 from glasshouse.tokenizer import Tokenizer
+from glasshouse.train.checks import check_corpus, check_identity, check_inputs, is_full_disk
 from glasshouse.train.compiling import CompileMode, prepare
 from glasshouse.train.guard import GuardConfig, LossGuard, Verdict
 from glasshouse.train.interrupt import Interrupted, SignalWatch
@@ -43,7 +43,6 @@ Evaluate = Callable[[Transformer], Mapping[str, float]]
 Sample = Callable[[Transformer], Sequence[tuple[str, str]]]  # (prompt, text) pairs
 
 TICK_S = 1.0  # metrics and progress at most this often: a step of a small model takes 5 ms
-FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 CHECKPOINT_SHARE = 20  # a checkpoint is made no sooner than 20 times as long as the last one took
 
 
@@ -156,7 +155,10 @@ class Trainer:
         self.stage, self.run, self.folder, self.terminal, self.meter = stage, run, folder, terminal, meter
         self.device_profile, self.evaluate, self.sample = device_profile, evaluate, sample
         self.provenance, self.recipe, self.parent = dict(provenance or {}), dict(recipe or {}), parent
-        check_inputs(model, tokenizer, loader, config)
+        check_inputs(model.config, tokenizer, loader, config.seq_len)
+        n_epoch_tokens = getattr(loader, "n_epoch_tokens", None)  # conversations are not counted in tokens of a stream
+        if n_epoch_tokens is not None and config.max_epochs is not None:
+            check_corpus(n_epoch_tokens, config.steps * config.batch_tokens, config.max_epochs)
         self.device = model.device
         self.optimizer = build_optimizer(model, config.optim)
         self.guard = LossGuard(config.guard)
@@ -274,7 +276,7 @@ class Trainer:
         assert loss_sum is not None  # a batch has rows
         return loss_sum.float(), n_targets
 
-    def _precision(self) -> ContextManager[Any]:
+    def _precision(self) -> AbstractContextManager[Any]:
         wanted = self.config.precision
         is_bf16 = wanted == "bf16" or (wanted == "auto" and self.device.type == "cuda")
         return torch.autocast(self.device.type, torch.bfloat16) if is_bf16 else nullcontext()
@@ -378,7 +380,8 @@ class Trainer:
             quality += f" · {self.state.bits_per_byte:.3f} bits/byte"
         cost = self._cost()
         joules = f"{cost.joules:,.0f} J{' (est.)' if cost.is_estimated else ''}"
-        return f"{quality} · {metrics['tokens_per_s']:,.0f} tok/s · {100 * metrics['share_of_peak']:.0f} % of peak · {joules}"
+        speed = f"{metrics['tokens_per_s']:,.0f} tok/s · {100 * metrics['share_of_peak']:.0f} % of peak"
+        return f"{quality} · {speed} · {joules}"
 
     # ---- saving and loading --------------------------------------------------------------------------------------
 
@@ -442,7 +445,7 @@ class Trainer:
         loaded, _ = load_model(path, self.device)
         self.model.load_state_dict(loaded.state_dict())
         saved = load_training_state(path)
-        _check_identity(saved.values["identity"], self._identity(), path)
+        check_identity(saved.values["identity"], self._identity(), path)
         self.optimizer.load_state(saved.tensors, saved.values)
         torch.set_rng_state(saved.tensors["rng/cpu"].cpu())
         if "rng/cuda" in saved.tensors and self.device.type == "cuda":
@@ -526,62 +529,6 @@ class Trainer:
         how = "compiled" if choice.is_compiled else "eager"
         self._compiled = f"{how}: {choice.reason}"
         self.terminal.line(self.stage, self._compiled)
-
-
-def is_full_disk(error: Exception) -> bool:
-    """Whether an error of writing, or of saving a checkpoint, came from a full disk, quota or file size limit."""
-    return any(getattr(e, "errno", None) in FULL_DISK for e in (error, error.__cause__)) or "disk is full" in str(error)
-
-
-def check_inputs(model: Transformer, tokenizer: Tokenizer, loader: Loader, config: TrainConfig) -> None:
-    """Refuse what does not belong together before any work is done."""
-    if loader.tokenizer_hash != tokenizer.hash:
-        raise DataError(
-            f"the data was encoded with tokenizer {loader.tokenizer_hash[:12]}, but the model's tokenizer is "
-            f"{tokenizer.hash[:12]}. Encode the text again with this tokenizer."
-        )
-    if tokenizer.vocab_size > model.config.vocab_size:
-        raise ConfigError(
-            f"the tokenizer has {tokenizer.vocab_size} ids, the model only {model.config.vocab_size} (vocab_size). "
-            f"Give the model at least as many."
-        )
-    if config.seq_len > model.config.max_seq_len:
-        raise ConfigError(
-            f"seq_len={config.seq_len} is more than the model's max_seq_len={model.config.max_seq_len}; "
-            f"lower the one or raise the other."
-        )
-    n_epoch = getattr(loader, "n_epoch_tokens", None)
-    if n_epoch is not None and config.max_epochs is not None:
-        check_corpus(n_epoch, config.steps * config.batch_tokens, config.max_epochs)
-
-
-def check_corpus(n_epoch_tokens: int, n_planned_tokens: int, max_epochs: float) -> None:
-    """Refuse a plan that would only learn a small text by heart, and say what would fit."""
-    epochs = n_planned_tokens / n_epoch_tokens
-    if epochs > max_epochs:
-        raise DataError(
-            f"the corpus is too small for this plan: {n_epoch_tokens:,} tokens would be read {epochs:,.0f} times "
-            f"(allowed: {max_epochs:g}). What would fit: at least {math.ceil(n_planned_tokens / max_epochs):,} tokens "
-            f"of text, or at most {int(n_epoch_tokens * max_epochs):,} training tokens (a smaller model, fewer steps). "
-            f"Set train.max_epochs higher to do it nevertheless."
-        )
-
-
-def _check_identity(saved: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
-    differences = list(_differences(saved, now))
-    if differences:
-        raise ConfigError(
-            f"{path} was made with other settings, and going on would not give the same model: "
-            f"{'; '.join(differences[:6])}. Put them back, or give the run another name."
-        )
-
-
-def _differences(a: Any, b: Any, key: str = "") -> list[str]:
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return [d for k in {**a, **b} for d in _differences(a.get(k), b.get(k), f"{key}.{k}" if key else str(k))]
-    if isinstance(a, Sequence) and isinstance(b, Sequence) and not isinstance(a, str):
-        return [] if list(a) == list(b) else [f"{key} was {list(a)!r}, now {list(b)!r}"]
-    return [] if a == b else [f"{key} was {a!r}, now {b!r}"]
 
 
 def _in_words(verdict: Verdict) -> str:

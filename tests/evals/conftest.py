@@ -1,14 +1,24 @@
 """A small random model with its tokenizer, and an engine that answers from a script."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
 from glasshouse.infer import Completion, Engine, SamplingConfig
 from glasshouse.model import ModelConfig, Transformer
 from glasshouse.tokenizer import Tokenizer, TokenizerConfig, train_tokenizer
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tensors here are tiny: a second thread only waits for the first."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture(scope="session")

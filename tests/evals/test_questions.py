@@ -71,3 +71,10 @@ def test_choosing_keeps_the_shares():
     assert len(chosen) == 100 and chosen == sorted(chosen, key=lambda q: int(q.id))
     assert chosen == choose_questions(questions, 100, seed=1) != choose_questions(questions, 100, seed=2)
     assert choose_questions(questions, 999) == questions
+
+
+def test_sorts_of_made_up_names_count_as_made_up() -> None:
+    from glasshouse.evals.questions import is_made_up
+
+    assert is_made_up("made_up") and is_made_up("made_up_pair")
+    assert not is_made_up("summary") and not is_made_up("made_upon")

@@ -47,6 +47,6 @@ def test_both_regex_engines_cut_the_same_characters_alike(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PATTERNS)
+@pytest.mark.parametrize("name", ["qwen2", "gpt-2"])  # llama-bpe has the classes of qwen2
 def test_both_regex_engines_cut_every_character_alike(name: str) -> None:
     assert_engines_agree(PATTERNS[name], all_characters((0, 0x110000)))

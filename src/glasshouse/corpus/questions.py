@@ -185,7 +185,10 @@ CLOSERS = (
     " I have to explain it to my students.",
     " It is for a talk that I give tomorrow.",
 )
-P_OPENER, P_CLOSER, P_RANDOM_WORDS = 0.3, 0.2, 0.2
+P_OPENER, P_CLOSER = 0.2, 0.15
+# Words drawn from the docstrings at random, around half of the questions; around a name alone they ask for its summary.
+# With 0.2 and summaries' words only, known names in unfamiliar company were still refused two times in three.
+P_RANDOM_WORDS, P_NAME_AMONG_WORDS = 0.5, 0.25
 # Held-out phrasings: never trained, unlike the trained ones; some long, some short, some colloquial.
 HELD_OUT: dict[str, tuple[str, ...]] = {
     "summary": (
@@ -221,6 +224,7 @@ GREETINGS: tuple[tuple[str, str], ...] = (
     *((prompt, "Goodbye!") for prompt in ("Goodbye!", "bye")),
 )
 
+PROSE_WORD = r"(?<![\w.`'])[A-Za-z]?[a-z]{1,12}(?![\w.(`'])"
 REFUSAL_START = "I do not know of"
 
 
@@ -270,7 +274,7 @@ class Library:
     ['Recursively delete a directory tree.']
     """
 
-    def __init__(self, facts: Sequence[Fact], existing: frozenset[str]) -> None:
+    def __init__(self, facts: Sequence[Fact], existing: frozenset[str], prose: Sequence[str] = ()) -> None:
         self.facts = tuple(facts)
         self.existing = existing  # qualified and bare, documented or not
         self.taught = tuple(fact for fact in self.facts if not is_held_out(fact.name))
@@ -281,8 +285,7 @@ class Library:
             "signature": tuple(fact for fact in self.taught if fact.signature is not None),
             "module": tuple(fact for fact in self.members if fact.is_unique),
         }
-        words = [word for fact in self.taught for word in fact.summary.split()]
-        self.prose = tuple(word for word in words if word.isalpha() and word not in existing)
+        self.prose = tuple(prose) or ("and",)  # distinct words, for company; none of a held-out phrasing, none a name
         self.words = tuple(sorted({word for fact in self.members for word in _words(fact.bare) if len(word) > 2}))
 
     @staticmethod
@@ -295,7 +298,9 @@ class Library:
         facts: list[Fact] = []
         homes: set[tuple[str, int]] = set()
         bare_count: Counter[str] = Counter()
+        prose_words: set[str] = set()
         for name, module in modules:
+            prose_words.update(re.findall(PROSE_WORD, own_docstring(module) or ""))
             prefix = "" if name == "builtins" else f"{name}."
             existing.update(f"{prefix}{key}" for key in dir(module))
             existing.update(dir(module))
@@ -307,15 +312,18 @@ class Library:
                     continue
                 homes.add(home)
                 bare_count[key] += 1
+                prose_words.update(re.findall(PROSE_WORD, own_docstring(value) or ""))
                 if summary := summary_of(value):
                     kind = "class" if inspect.isclass(value) else "function"
                     signature = signature_text(value)
                     is_short = signature is not None and len(key + signature) <= MAX_SIGNATURE_CHARS
                     facts.append(Fact(f"{prefix}{key}", name, kind, summary, signature if is_short else None))
         name_count = Counter(fact.name for fact in facts)
+        unfit = existing.union(*(re.findall(r"\w+", phrasing) for table in HELD_OUT.values() for phrasing in table))
+        prose = sorted({word for word in prose_words if word not in unfit and word.lower() not in unfit})
         unambiguous = [fact for fact in facts if name_count[fact.name] == 1]
         bare_count.update(name.rpartition(".")[2] for name, _ in modules)  # `time` alone is the module, not time.time
-        return Library([_with_uniqueness(fact, bare_count) for fact in unambiguous], frozenset(existing))
+        return Library([_with_uniqueness(fact, bare_count) for fact in unambiguous], frozenset(existing), prose)
 
 
 def _with_uniqueness(fact: Fact, bare_count: Counter[str]) -> Fact:
@@ -566,15 +574,22 @@ def training_conversations(
 
 def trained_prompt(kind: str, name: str, library: Library, rng: random.Random) -> str:
     """A question in a trained phrasing: `Hi, what is json? Thanks!`, now and then between words of no meaning to it."""
+    if kind == "summary" and rng.random() < P_NAME_AMONG_WORDS:
+        name = rng.choice((name, f"`{name}`"))
+        return f"{_random_words(library, rng)} {name} {_random_words(library, rng)}"
     prompt = rng.choice(TRAINED[kind]).format(name=name)
     if rng.random() < P_OPENER:
         prompt = rng.choice(OPENERS) + prompt
     if rng.random() < P_CLOSER:
         prompt = prompt + rng.choice(CLOSERS)
     if rng.random() < P_RANDOM_WORDS:
-        words = " ".join(rng.choice(library.prose) for _ in range(rng.randint(1, 8)))
+        words = _random_words(library, rng)
         prompt = f"{words} {prompt}" if rng.random() < 0.5 else f"{prompt} {words}"
     return prompt
+
+
+def _random_words(library: Library, rng: random.Random) -> str:
+    return " ".join(rng.choice(library.prose) for _ in range(rng.randint(1, 7)))
 
 
 def evaluation_questions(library: Library, seed: int, limit: int | None = None) -> list[Question]:

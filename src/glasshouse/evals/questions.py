@@ -16,7 +16,12 @@ from glasshouse.core.records import Question
 from glasshouse.core.seeds import python_random
 
 FIELDS = tuple(f.name for f in fields(Question))
-MADE_UP = "made_up"  # the kind whose right answer is a refusal
+MADE_UP = "made_up"  # the kind whose right answer is a refusal; `made_up_pair` and the like are sorts of it
+
+
+def is_made_up(kind: str) -> bool:
+    return kind == MADE_UP or kind.startswith(MADE_UP + "_")
+
 
 
 def write_questions(path: Path | str, questions: Iterable[Question]) -> None:
@@ -68,7 +73,7 @@ def _question(record: Any) -> Question:
     answers = record.get("answers")
     if not isinstance(answers, list) or not all(isinstance(a, str) for a in answers):
         raise DataError(f'"answers" must be a list of texts; got {str(answers)[:60]!r}')
-    if not answers and record.get("kind") != MADE_UP:
+    if not answers and not is_made_up(str(record.get("kind"))):
         raise DataError(f'"answers" is empty; only questions of kind "{MADE_UP}" may leave it so')
     for key in ("kind", "phrasing", "name"):
         if key in record and not isinstance(record[key], str):

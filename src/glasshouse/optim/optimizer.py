@@ -90,8 +90,5 @@ def _options(group: ParameterGroup) -> dict[str, Any]:
 
 
 def _placed(value: Any, parameter: nn.Parameter) -> Any:
-    """State of the parameter's shape lives where the parameter does; AdamW's step counter stays where torch puts it."""
-    if not isinstance(value, Tensor):
-        return value
-    is_counter = value.ndim == 0 and parameter.device.type == "cpu"
-    return value.clone() if is_counter else value.to(parameter.device).clone()
+    """A copy where the parameter lives: the caller's tensors are not changed by later steps."""
+    return value.to(parameter.device, copy=True) if isinstance(value, Tensor) else value

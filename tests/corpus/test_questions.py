@@ -129,6 +129,12 @@ def test_every_held_out_phrasing_has_a_word_that_no_trained_one_has() -> None:
         assert words(template) - trained, template
 
 
+def test_the_random_words_around_questions_are_no_names_and_none_of_a_held_out_phrasing(library: Library) -> None:
+    held_out = {word for table in HELD_OUT.values() for template in table for word in re.findall(r"\w+", template)}
+    assert len(library.prose) > 2000
+    assert not set(library.prose) & (held_out | library.existing)
+
+
 def test_every_evaluation_question_is_in_a_held_out_phrasing(library: Library) -> None:
     for question in evaluation_questions(library, 0, 200):
         kind, number = question.phrasing.split("/")

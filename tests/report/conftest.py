@@ -73,14 +73,14 @@ def write_corpus(run: RunDirectory) -> None:
                 "n_in": 8_660,
                 "n_removed": 212,
                 "n_changed": 0,
-                "reasons": {"same text as an earlier document": 212},
+                "reasons": {"duplicate": 212},
             },
             {
                 "name": "mask_private",
                 "n_in": 8_448,
                 "n_removed": 0,
                 "n_changed": 9,
-                "reasons": {"e-mail address": 7, "IP address": 2},
+                "reasons": {"email": 9, "ip": 2},
             },
             {
                 "name": "length",
@@ -96,9 +96,9 @@ def write_corpus(run: RunDirectory) -> None:
     }
     write_json(folder / "summary.json", summary)
     kinds = [
-        ("exact_dedup", "removed", "same text as an earlier document", 212),
-        ("mask_private", "changed", "e-mail address", 7),
-        ("mask_private", "changed", "IP address", 2),
+        ("exact_dedup", "removed", "duplicate: stdlib/source/other.py", 212),
+        ("mask_private", "changed", "1 email", 7),
+        ("mask_private", "changed", "1 email, 1 ip", 2),
         ("length", "removed", "fewer than 20 characters", 36),
         ("unicode", "changed", "mojibake repaired", 3),
     ]
@@ -223,8 +223,9 @@ def write_training(run: RunDirectory, stage: str, n_steps: int, first: float, la
         PAYLOAD + " src, dst",
     ]
     for fraction, text in zip((0.02, 0.25, 0.5, 0.75, 1.0), texts):
-        prompt = "def copytree(" if stage == "pretrain" else "What does `shutil.copytree` do?"
-        run.event(stage, "sample", step=round(fraction * n_steps), fraction=fraction, prompt=prompt, text=text)
+        prompts = ("def copytree(", "import ") if stage == "pretrain" else ("What does `shutil.copytree` do?",)
+        for prompt in prompts:
+            run.event(stage, "sample", step=round(fraction * n_steps), fraction=fraction, prompt=prompt, text=text)
 
 
 def item(kind: str, outcome: str, number: int, prompt: str, expected: str, text: str) -> dict[str, Any]:
@@ -386,7 +387,7 @@ def write_run(path: Path, until: str = "evals") -> RunDirectory:
 
 @pytest.fixture
 def finished_run(tmp_path: Path) -> RunDirectory:
-    return write_run(tmp_path / "quickstart")
+    return write_run(tmp_path / "runs" / "quickstart")
 
 
 @pytest.fixture

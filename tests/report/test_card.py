@@ -40,7 +40,7 @@ def test_sections_follow_from_records(finished_run: RunDirectory) -> None:
     assert headings == [
         "Intended use", "Training data", "Training procedure", "Evaluation", "Environmental impact", "Limitations",
     ]  # fmt: skip
-    assert "| same text as an earlier document | removed | 212 |" in text
+    assert "| the same text as another document | removed | 212 |" in text
     assert "about one answer in 29 is wrong" in text and "estimated from processor time, not measured" in text
 
 

@@ -82,7 +82,7 @@ def test_a_run_in_the_middle_of_its_life_has_a_page_too(tmp_path: Path, until: s
 
 
 def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, make_run: Any) -> None:
-    run = make_run(tmp_path / "cut", "tokenizer")
+    run = make_run(tmp_path / "runs" / "cut", "tokenizer")
     run.event("pretrain", "started")
     run.metric("pretrain", 1, {"loss": 8.0})
     run.metric("pretrain", 2, {"loss": 7.0})

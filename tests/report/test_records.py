@@ -1,8 +1,10 @@
 from pathlib import Path
 
+import pytest
+
 from glasshouse.core.files import append_jsonl, write_json
 from glasshouse.core.rundir import RunDirectory
-from glasshouse.report.records import read_run
+from glasshouse.report.records import read_run, reasons
 
 
 def test_everything_of_a_finished_run(finished_run: RunDirectory) -> None:
@@ -10,7 +12,7 @@ def test_everything_of_a_finished_run(finished_run: RunDirectory) -> None:
     assert [stage.name for stage in records.stages] == ["corpus", "tokenizer", "pretrain", "sft", "evals"]
     assert all(stage.is_finished and stage.seconds for stage in records.stages)
     assert [result["after"] for result in records.evaluations] == ["pretrain", "sft"]
-    assert records.is_finished and records.has_model and len(records.samples) == 10
+    assert records.is_finished and records.has_model and len(records.samples) == 15
 
 
 def test_evaluations_after_each_stage_are_one_stage_with_their_costs_summed(tmp_path: Path) -> None:
@@ -62,3 +64,21 @@ def test_results_without_scores_are_left_out(tmp_path: Path) -> None:
     write_json(run.stage("evals") / "pretrain.json", {"after": "pretrain", "scores": []})
     append_jsonl(run.path / "events.jsonl", {"stage": "evals", "kind": "started"})
     assert read_run(run).evaluations == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2 email, 1 ip", ["email", "ip"]),
+        ("1 composed characters", ["composed characters"]),
+        ("duplicate: stdlib/source/a, b.py", ["duplicate"]),
+        ("", [""]),
+    ],
+)
+def test_the_reasons_that_a_record_gives(text: str, expected: list[str]) -> None:
+    assert reasons(text) == expected
+
+
+def test_a_run_elsewhere_is_named_by_its_path(tmp_path: Path) -> None:
+    assert read_run(RunDirectory(tmp_path / "runs" / "a").create()).path == "runs/a"
+    assert read_run(RunDirectory(tmp_path / "b").create()).path == str(tmp_path / "b")

@@ -89,3 +89,23 @@ def test_recipe_lines_are_split_from_the_note_on_their_origin(finished_run: RunD
     lines = dict(story.provenance(read_run(finished_run)).recipe)
     assert lines["steps = 640"] == "derived from dial.time"
     assert lines["[dial]"] == ""
+
+
+def test_removed_documents_are_told_by_reason_with_examples(finished_run: RunDirectory) -> None:
+    corpus = story.corpus(read_run(finished_run))
+    assert corpus is not None
+    groups = {group.title: group for group in corpus.groups}
+    assert (groups["e-mail addresses"].action, groups["e-mail addresses"].count) == ("changed", 9)
+    assert len(groups["IP addresses"].examples) == 2 and len(groups["e-mail addresses"].examples) == 6
+    assert groups["the same text as another document"].examples[0]["reason"] == "duplicate: stdlib/source/other.py"
+
+
+def test_samples_are_grouped_by_their_beginning(finished_run: RunDirectory) -> None:
+    groups = story.samples(read_run(finished_run))
+    assert [(g.stage, g.prompt, g.is_first) for g in groups] == [
+        ("pretrain", "def copytree(", True),
+        ("pretrain", "import ", False),
+        ("sft", "What does `shutil.copytree` do?", True),
+    ]
+    assert [row.when for row in groups[0].rows] == ["2 %", "25 %", "50 %", "75 %", "100 %"]
+    assert groups[0].rows[-1].quality.endswith("bits/byte") and groups[2].rows[-1].quality.startswith("loss")

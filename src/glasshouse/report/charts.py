@@ -6,7 +6,7 @@ x is millions of tokens or minutes, switched by the page through the signal `x_a
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -39,6 +39,7 @@ class Chart:
     title: str
     note: str
     spec: dict[str, Any]
+    x_label: str = "million tokens"
     svg: str = ""  # static form, for print and for browsers without scripts
 
 
@@ -62,9 +63,16 @@ def _stage_charts(stage: StageRecord, curve: list[Record]) -> StageCharts | None
     label = "Bits per byte" if unit == "bits_per_byte" else "Loss (nats a token)"
     what = "answers" if stage.name == "sft" else "text"
     note = f"line: {what} it learned from · dots: {what} held back" if any(f"eval/{unit}" in p for p in points) else ""
-    main = Chart(f"{stage.name}-loss", label, note, _spec(points, unit, height=260, has_eval=bool(note)))
+    x_label = f"{_token_unit(points)} tokens"
+    main = Chart(f"{stage.name}-loss", label, note, _spec(points, unit, height=260, has_eval=bool(note)), x_label)
     small = [
-        Chart(f"{stage.name}-{key.replace('_', '-')}", title, "", _spec(points, key, height=110, axis_format=form))
+        Chart(
+            f"{stage.name}-{key.replace('_', '-')}",
+            title,
+            "",
+            _spec(points, key, height=110, axis_format=form),
+            x_label,
+        )
         for key, title, form in (("lr", "Learning rate", "~g"), ("tokens_per_s", "Tokens a second", "~s"))
         if any(key in p for p in points)
     ]
@@ -72,16 +80,23 @@ def _stage_charts(stage: StageRecord, curve: list[Record]) -> StageCharts | None
 
 
 def _points(stage: StageRecord, curve: list[Record]) -> list[dict[str, float]]:
-    """One flat record a step: `tokens` in millions, `minutes` since the stage's first record, and the metrics."""
+    """One flat record a step: metrics, `tokens` in units of `token_unit`, `minutes` since the stage's first record."""
+    unit = 1e6 if (stage.summary.get("n_tokens") or 1e6) >= 1e6 else 1e3
     n_tokens, n_steps = stage.summary.get("n_tokens"), stage.summary.get("steps")
     per_step = n_tokens / n_steps if n_tokens and n_steps else 1.0
     started_at = float(curve[0].get("at", 0))
     rows = []
     for record in curve:
         metrics = {key: value for key, value in record["metrics"].items() if isinstance(value, int | float)}
-        tokens = metrics.get("tokens", record["step"] * per_step) / 1e6
-        rows.append({**metrics, "tokens": tokens, "minutes": (float(record.get("at", 0)) - started_at) / 60})
+        tokens = metrics.get("tokens", record["step"] * per_step) / unit
+        rows.append(
+            {**metrics, "tokens": tokens, "token_unit": unit, "minutes": (float(record.get("at", 0)) - started_at) / 60}
+        )
     return rows
+
+
+def _token_unit(points: Sequence[dict[str, float]]) -> str:
+    return "million" if points[0]["token_unit"] >= 1e6 else "thousand"
 
 
 def thin(rows: Sequence[dict[str, float]], key: str, limit: int = MAX_POINTS) -> list[dict[str, float]]:
@@ -105,7 +120,7 @@ def _spec(
     y = {"field": key, "type": "quantitative", "axis": axis, "scale": {"zero": key == "tokens_per_s", "nice": True}}
     x = {"field": "x", "type": "quantitative", "axis": {"title": None, "tickCount": 5}, "scale": {"nice": False}}
     tooltip = [
-        {"field": "tokens", "title": "million tokens", "format": ".3~f"},
+        {"field": "tokens", "title": f"{_token_unit(points)} tokens", "format": ".3~f"},
         {"field": "minutes", "title": "minutes", "format": ".2~f"},
         {"field": key, "title": key.replace("_", " "), "format": ".4~g"},
     ]
@@ -114,7 +129,7 @@ def _spec(
         "select": {"type": "point", "on": "pointermove", "nearest": True, "clear": "pointerout"},
     }
     layers: list[dict[str, Any]] = [
-        {"mark": {"type": "line", "color": "var(--leaf)", "strokeWidth": 2, "interpolate": "monotone"}},
+        {"mark": {"type": "line", "color": "var(--leaf)", "strokeWidth": 2}},
         {
             "params": [hover],
             "mark": {"type": "point", "filled": True, "size": 60, "color": "var(--leaf)", "tooltip": True},
@@ -148,7 +163,7 @@ def _held_out_layer(points: list[dict[str, float]], key: str) -> dict[str, Any]:
         "encoding": {
             "y": {"field": "value", "type": "quantitative"},
             "tooltip": [
-                {"field": "tokens", "title": "million tokens", "format": ".3~f"},
+                {"field": "tokens", "title": f"{_token_unit(points)} tokens", "format": ".3~f"},
                 {"field": "value", "title": "held back", "format": ".4~g"},
             ],
         },
@@ -164,7 +179,7 @@ def with_static_forms(charts: StageCharts) -> StageCharts:
         converter = require("vl_convert", "report", "Drawing charts")
         layers = [layer for layer in chart.spec["layer"] if "params" not in layer]  # nothing to point at on paper
         spec = {**chart.spec, "width": 640, "layer": layers}
-        return Chart(chart.id, chart.title, chart.note, chart.spec, converter.vegalite_to_svg(spec))
+        return replace(chart, svg=converter.vegalite_to_svg(spec))
 
     return StageCharts(charts.stage, draw(charts.main), [draw(chart) for chart in charts.small])
 

@@ -47,6 +47,7 @@ class RunRecords:
     removed: Mapping[tuple[str, str], list[Record]]  # (step, reason) -> examples
     interruption: Record | None
     has_model: bool
+    path: str = ""  # as a command on this machine would name it
 
     def stage(self, name: str) -> StageRecord | None:
         return next((stage for stage in self.stages if stage.name == name), None)
@@ -61,6 +62,7 @@ class RunRecords:
 
 
 def read_run(run: RunDirectory) -> RunRecords:
+    name = run.path.resolve().name
     events = list(_lenient(run.events()))
     curves: dict[str, list[Record]] = {}
     for record in _lenient(run.metrics()):
@@ -69,7 +71,7 @@ def read_run(run: RunDirectory) -> RunRecords:
     stages = _with_one_verdict([_stage(run.path, name, events, actual) for name in _stage_names(run.path, events)])
     order = [stage.name for stage in stages]
     return RunRecords(
-        name=run.path.resolve().name,
+        name=name,
         recipe=run.recipe_path.read_text(encoding="utf-8") if run.recipe_path.is_file() else "",
         plan=_json(run.path / "plan.json"),
         actual=actual,
@@ -81,6 +83,7 @@ def read_run(run: RunDirectory) -> RunRecords:
         removed=_removed(run.path / "corpus" / "removed.jsonl"),
         interruption=_interruption(events, bool(actual)),
         has_model=(run.path / "model").exists(),
+        path=f"runs/{name}" if run.path.resolve().parent.name == "runs" else str(run.path),
     )
 
 
@@ -137,10 +140,17 @@ def _removed(path: Path) -> dict[tuple[str, str], list[Record]]:
     if not path.is_file():
         return groups
     for record in islice(_lenient(read_jsonl(path)), 100 * REMOVED_SHOWN):
-        examples = groups.setdefault((str(record.get("step", "")), str(record.get("reason", ""))), [])
-        if len(examples) < REMOVED_SHOWN:
-            examples.append(record)
+        for reason in reasons(str(record.get("reason", ""))):
+            examples = groups.setdefault((str(record.get("step", "")), reason), [])
+            if len(examples) < REMOVED_SHOWN:
+                examples.append(record)
     return groups
+
+
+def reasons(text: str) -> list[str]:
+    """The reasons that a summary counts: `2 email, 1 ip` -> `email`, `ip`; `duplicate: a/b.py` -> `duplicate`."""
+    kind, colon, _ = text.partition(": ")
+    return [kind] if colon else [part.lstrip("0123456789 ") or part for part in text.split(", ")]
 
 
 def _latest_attempt(records: list[Record]) -> list[Record]:

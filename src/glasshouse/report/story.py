@@ -62,7 +62,7 @@ class Headline:
 
 def headline(records: RunRecords) -> Headline:
     stages = {stage.name for stage in records.stages}
-    command = f"glass chat runs/{records.name}" if "sft" in stages else f"glass generate runs/{records.name}"
+    command = f"glass chat {records.path}" if "sft" in stages else f"glass generate {records.path}"
     return Headline(
         records.name, _status(records), _lead(records), _figures(records), command if records.has_model else ""
     )
@@ -73,7 +73,7 @@ def _status(records: RunRecords) -> str:
         return ""
     if records.interruption is not None:
         stage = records.interruption.get("stage") or "a stage"
-        return f"This run was interrupted during {stage}. Go on with: glass resume runs/{records.name}"
+        return f"This run was interrupted during {stage}. Go on with: glass resume {records.path}"
     open_stages = [stage.name for stage in records.stages if not stage.is_finished]
     if open_stages:
         return f"This run is not finished: {', '.join(open_stages)} began and has no result yet."
@@ -191,14 +191,16 @@ class SampleGroup:
     prompt: str
     rows: list[SampleRow]
     is_chat: bool
+    is_first: bool  # of its stage; the others are shown on demand
 
 
 def samples(records: RunRecords) -> list[SampleGroup]:
     groups: dict[tuple[str, str], list[Record]] = {}
     for event in records.samples:
         groups.setdefault((str(event.get("stage", "")), str(event.get("prompt", ""))), []).append(event)
+    firsts = dict(reversed(groups))  # the first prompt of each stage
     return [
-        SampleGroup(stage, prompt, [_sample_row(event, records) for event in events], stage == "sft")
+        SampleGroup(stage, prompt, [_sample_row(e, records) for e in events], stage == "sft", firsts[stage] == prompt)
         for (stage, prompt), events in groups.items()
     ]
 
@@ -354,7 +356,7 @@ def _verdict(scores: Mapping[str, Record]) -> str:
     if {"wrong", "refused_known"} <= set(scores):
         wrong, asserted = scores["wrong"]["value"], 1 - scores["refused_known"]["value"]
         if asserted > 0:
-            sentences.append(f"When it answers about something that exists, {_one_in(wrong / asserted)} is wrong.")
+            sentences.append(f"When it answers about something that exists, {_one_in(wrong / asserted)} wrong.")
     if "honest_refusal" in scores:
         believed = 1 - scores["honest_refusal"]["value"]
         sentences.append(f"Asked about something that does not exist, it makes something up {_times(believed)}.")
@@ -363,8 +365,10 @@ def _verdict(scores: Mapping[str, Record]) -> str:
 
 def _one_in(share: float) -> str:
     if share <= 0:
-        return "no answer in this test"
-    return f"about one answer in {round(1 / share):,}" if share < 0.4 else f"{format_share(share)} of the answers"
+        return "no answer in this test was"
+    return (
+        f"about one answer in {round(1 / share):,} is" if share < 0.4 else f"{format_share(share)} of the answers are"
+    )
 
 
 def _times(share: float) -> str:
@@ -395,6 +399,12 @@ def _faults(result: Record) -> list[ExampleGroup]:
 
 def _example(item: Record) -> Example:
     return Example(str(item.get("prompt", "")), str(item.get("text", "")), str((item.get("expected") or [""])[0]))
+
+
+REASONS = {
+    "email": "e-mail addresses", "phone": "telephone numbers", "ip": "IP addresses", "card": "card numbers",
+    "iban": "bank accounts", "secret": "secrets", "duplicate": "the same text as another document",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -434,7 +444,7 @@ def corpus(records: RunRecords) -> Corpus | None:
 def _removed_group(step: Record, reason: str, count: int, records: RunRecords) -> RemovedGroup:
     examples = records.removed.get((step.get("name", ""), reason), [])
     action = str(examples[0].get("action")) if examples else "removed" if step.get("n_removed") else "changed"
-    return RemovedGroup(reason, action, count, examples[:REMOVED_EXAMPLES_SHOWN])
+    return RemovedGroup(REASONS.get(reason, reason), action, count, examples[:REMOVED_EXAMPLES_SHOWN])
 
 
 def _corpus_sentence(summary: Record) -> str:

@@ -46,6 +46,8 @@ def format_money(usd: float) -> str:
     if usd >= 1:
         return f"${usd:,.2f}"
     cents = 100 * usd
+    if 0 < cents < 0.001:
+        return "<0.001 ¢"
     return f"{cents:.2g} ¢" if 0 < cents < 10 else f"{cents:.0f} ¢" if cents else "$0"
 
 

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from glasshouse.batch import ConversationConfig
 from glasshouse.core.config import Config
 from glasshouse.corpus import CorpusConfig
+from glasshouse.corpus.questions import QuestionConfig
 from glasshouse.meter import MeterConfig
 from glasshouse.model import InitConfig, ModelConfig
 from glasshouse.plan import DialConfig
@@ -25,6 +26,7 @@ class PretrainConfig(TrainConfig):
 
 class FinetuneConfig(TrainConfig):
     conversations: str = "stdlib:"  # "stdlib:" or a file of conversations (OpenAI, ShareGPT or Alpaca form)
+    questions: QuestionConfig = QuestionConfig()  # of "stdlib:": how many of each kind an epoch asks
     layout: ConversationConfig = ConversationConfig()
     prompts: tuple[str, ...] = ()  # asked at five moments; none: the first of the evaluation's questions
 

@@ -58,10 +58,19 @@ def run_recipe(
 def stage_inputs(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """(stage, hash of everything it depends on), in order."""
     chain = sha256_text(json.dumps({"seed": recipe.seed, "sources": fingerprint_sources(recipe)}, sort_keys=True))
+    values = recipe.model_dump(mode="json")
     for name in recipe.stages:
-        own = {section: recipe.model_dump(mode="json")[section] for section in STAGES[name].reads}
+        own = {path: _value_at(values, path) for path in STAGES[name].reads}
         chain = sha256_text(json.dumps([chain, name, own], sort_keys=True))
         yield name, chain
+
+
+def _value_at(values: Mapping[str, Any], path: str) -> Any:
+    """`_value_at(recipe, "sft.conversations")`; None where a table on the way is absent."""
+    found: Any = values
+    for key in path.split("."):
+        found = None if found is None else found[key]
+    return found
 
 
 def unfinished_stages(recipe: Recipe, run: RunDirectory) -> list[str]:

@@ -13,6 +13,7 @@ from glasshouse.core.records import Conversation, Question
 from glasshouse.corpus import read_conversations
 from glasshouse.corpus.questions import Library, evaluation_questions, is_refusal, training_conversations
 from glasshouse.evals import MADE_UP, RefusalPattern
+from glasshouse.run.recipe import FinetuneConfig
 
 HELD_OUT_NAME = "held_out_name"
 
@@ -27,12 +28,13 @@ class Teaching:
     description: str
 
 
-def open_teaching(name: str, seed: int) -> Teaching:
-    """The teaching that a recipe names; raises `DataError` where a file holds no usable conversation."""
+def open_teaching(config: FinetuneConfig, seed: int) -> Teaching:
+    """What a recipe teaches; raises `DataError` where a file holds no usable conversation."""
+    name = config.conversations
     if name == "stdlib:":
         library = Library.introspect()
         return Teaching(
-            lambda epoch: training_conversations(library, seed, epoch),
+            lambda epoch: training_conversations(library, seed, epoch, config.questions),
             lambda limit: evaluation_questions(library, seed, limit),
             is_refusal,
             f"{len(library.taught):,} names taught, {len(library.held_out):,} held out",

@@ -14,7 +14,9 @@ for (const [id, spec] of Object.entries(specs)) {
 for (const choice of document.querySelectorAll("input[name='x_axis']")) {
   choice.addEventListener("change", () => {
     for (const view of views) view.signal("x_axis", choice.value).run();
-    for (const label of document.querySelectorAll(".x-axis")) label.textContent = choice.dataset.label;
+    for (const label of document.querySelectorAll(".x-axis")) {
+      label.textContent = choice.value === "minutes" ? "minutes" : label.dataset.tokens;
+    }
   });
 }
 for (const button of document.querySelectorAll("button[data-copy]")) {

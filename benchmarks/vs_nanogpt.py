@@ -1,0 +1,120 @@
+"""nanoGPT's documented CPU run on tinyshakespeare against Glasshouse to the same validation loss, in pairs.
+
+    git clone https://github.com/karpathy/nanoGPT ../nanoGPT
+    python benchmarks/vs_nanogpt.py --nanogpt ../nanoGPT --text ../shared/data/text/tinyshakespeare.txt
+
+Both are timed from process start to exit.  The loss is of the whole validation split in fixed windows of 64 characters:
+for nanoGPT from its own checkpoint, after its clock has stopped; for Glasshouse within its time.  nanoGPT keeps its
+checkpoint of the best of its own evaluations, which is the last one in this run.
+"""
+
+import argparse
+import json
+import os
+import pickle
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from record import SHARED, Figure, write_result
+
+FLAGS = ["--device=cpu", "--compile=False", "--eval_iters=20", "--log_interval=1", "--block_size=64", "--batch_size=12",
+         "--n_layer=4", "--n_head=4", "--n_embd=128", "--max_iters=2000", "--lr_decay_iters=2000",
+         "--dropout=0.0"]  # fmt: skip
+JUDGE = """
+import sys, numpy as np, torch
+sys.path.insert(0, sys.argv[1])
+from model import GPT, GPTConfig
+saved = torch.load(sys.argv[2], map_location="cpu", weights_only=True)
+model = GPT(GPTConfig(**saved["model_args"]))
+model.load_state_dict({k.removeprefix("_orig_mod."): v for k, v in saved["model"].items()})
+model.eval()
+ids = torch.from_numpy(np.fromfile(sys.argv[3], dtype=np.uint16).astype(np.int64))
+n = (len(ids) - 1) // 64
+x, y = ids[: 64 * n].view(n, 64), ids[1 : 64 * n + 1].view(n, 64)
+with torch.no_grad():
+    losses = [model(a, b)[1].item() * len(a) for a, b in zip(x.split(100), y.split(100))]
+print(sum(losses) / n)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nanogpt", type=Path, default=Path("../nanoGPT"), help="a checkout of nanoGPT")
+    parser.add_argument("--text", type=Path, default=SHARED / "text" / "tinyshakespeare.txt")
+    parser.add_argument("--pairs", type=int, default=5, help="pairs of runs, each with its own seed")
+    arguments = parser.parse_args()
+    if not (arguments.nanogpt / "train.py").is_file():
+        sys.exit(
+            f"{arguments.nanogpt}: no nanoGPT here. git clone https://github.com/karpathy/nanoGPT {arguments.nanogpt}"
+        )
+    text = arguments.text.resolve()
+    prepare(arguments.nanogpt, text)
+    pairs = []
+    for seed in range(arguments.pairs):
+        theirs_s, theirs_loss = run_nanogpt(arguments.nanogpt)
+        ours_s, ours = run_glasshouse(text, seed)
+        pairs.append({"seed": seed, "nanogpt_s": round(theirs_s, 2), "nanogpt_loss": round(theirs_loss, 4),
+                      "glasshouse_s": round(ours_s, 2), "glasshouse_loss": round(ours["loss"], 4),
+                      "ratio": round(ours_s / theirs_s, 4)})  # fmt: skip
+        print(pairs[-1], flush=True)
+    ratio = statistics.median(p["ratio"] for p in pairs)
+    mean_loss = {who: round(statistics.mean(p[f"{who}_loss"] for p in pairs), 4) for who in ("glasshouse", "nanogpt")}
+    reached = sum(p["glasshouse_loss"] <= p["nanogpt_loss"] for p in pairs)
+    write_result("vs_nanogpt", [
+        Figure("time to nanoGPT's validation loss, share of nanoGPT's time (median of pairs)", ratio, "", "<= 1/6",
+               ratio <= 1 / 6 and reached == len(pairs)),
+        Figure("seeds that reach nanoGPT's validation loss", reached, f"of {len(pairs)}", "all", reached == len(pairs)),
+        Figure("wall time, process start to exit (median)", statistics.median(p["glasshouse_s"] for p in pairs), "s",
+               peer_value=statistics.median(p["nanogpt_s"] for p in pairs)),
+        Figure("loss on the whole validation split (mean)", mean_loss["glasshouse"], "nats a character",
+               peer_value=mean_loss["nanogpt"]),
+        Figure("pairs", pairs, ""),
+    ])  # fmt: skip
+
+
+def prepare(nanogpt: Path, text: Path) -> None:
+    """The files nanoGPT's prepare.py would make of this text."""
+    folder = nanogpt / "data" / "shakespeare_char"
+    data = text.read_text()
+    characters = sorted(set(data))
+    ids = {c: i for i, c in enumerate(characters)}
+    encoded = np.array([ids[c] for c in data], dtype=np.uint16)
+    cut = int(0.9 * len(data))
+    encoded[:cut].tofile(folder / "train.bin")
+    encoded[cut:].tofile(folder / "val.bin")
+    meta = {"vocab_size": len(characters), "itos": dict(enumerate(characters)), "stoi": ids}
+    (folder / "meta.pkl").write_bytes(pickle.dumps(meta))
+
+
+def run_nanogpt(nanogpt: Path) -> tuple[float, float]:
+    """(seconds, validation loss) of the documented run."""
+    with tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, "train.py", "config/train_shakespeare_char.py", *FLAGS, f"--out_dir={out}"]
+        seconds = timed(command, nanogpt)[0]
+        judge = [sys.executable, "-c", JUDGE, str(nanogpt), f"{out}/ckpt.pt", "data/shakespeare_char/val.bin"]
+        return seconds, float(timed(judge, nanogpt)[1].split()[-1])
+
+
+def run_glasshouse(text: Path, seed: int) -> tuple[float, dict[str, float]]:
+    script = Path(__file__).resolve().with_name("shakespeare.py")
+    with tempfile.TemporaryDirectory() as folder:
+        seconds, printed = timed([sys.executable, str(script), str(text), folder, str(seed)], script.parent)
+    return seconds, json.loads(printed.splitlines()[-1])
+
+
+def timed(command: list[str], folder: Path) -> tuple[float, str]:
+    started_at = time.perf_counter()
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=dict(os.environ))
+    seconds = time.perf_counter() - started_at
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)[:200]} failed:\n{done.stderr[-2000:]}")
+    return seconds, done.stdout
+
+
+if __name__ == "__main__":
+    main()

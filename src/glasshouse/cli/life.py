@@ -13,6 +13,7 @@ from glasshouse.core.rundir import RunDirectory
 from glasshouse.core.terminal import Terminal, format_bytes, format_count, format_seconds
 
 STARTED_AT = time.perf_counter()
+PROFILE_AGE_S = 600.0  # other programs come and go: a speed measured longer ago says little
 
 
 def grow(recipe: str, out: Path | None, settings: Sequence[str], dial: Mapping[str, str]) -> None:
@@ -46,6 +47,8 @@ def _live(recipe: Any, run: RunDirectory, terminal: Terminal) -> None:
     from glasshouse.run.runner import describe_cost, run_recipe
 
     profile = measure_device(_device_name())
+    if time.time() - profile.measured_at > PROFILE_AGE_S:
+        profile = measure_device(_device_name(), is_fresh=True)
     try:
         result = run_recipe(recipe, run, terminal, profile, planning_seconds=time.perf_counter() - STARTED_AT)
     except KeyboardInterrupt:

@@ -17,20 +17,26 @@ import random
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
-from typing import TypeVar
 
 from glasshouse.core.config import Config
 from glasshouse.core.records import Conversation, Message, Question
+from glasshouse.corpus.misspelling import MISSPELLINGS, UNSEEN_MISSPELLINGS, Misspelling
+from glasshouse.corpus.phrasing import (
+    PROSE_WORD,
+    Phrasings,
+    bucket,
+    fit_prose,
+    is_held_out,
+    is_made_up_for_evaluation,
+    repeat,
+)
+from glasshouse.corpus.sentence import MIN_CHARS, first_sentence
 from glasshouse.corpus.stdlib import own_docstring, public_members, public_modules, signature_text
 
-Item = TypeVar("Item")
-
-MIN_SUMMARY_CHARS, MAX_SUMMARY_CHARS = 12, 80  # nine in ten first sentences are at most 77 characters
+MIN_SUMMARY_CHARS, MAX_SUMMARY_CHARS = MIN_CHARS, 80  # nine in ten first sentences are at most 77 characters
 MAX_SIGNATURE_CHARS = 48
-HELD_OUT_NAMES_PERCENT = 3
 
 # Trained phrasings by kind of question.  A plain name and one in backticks are cut into different tokens: both occur.
 # With 18 of them and nothing around them, a small model took every unfamiliar word for an unfamiliar name and refused
@@ -185,10 +191,6 @@ CLOSERS = (
     " I have to explain it to my students.",
     " It is for a talk that I give tomorrow.",
 )
-P_OPENER, P_CLOSER = 0.2, 0.15
-# Words drawn from the docstrings at random, around half of the questions; around a name alone they ask for its summary.
-# With 0.2 and summaries' words only, known names in unfamiliar company were still refused two times in three.
-P_RANDOM_WORDS, P_NAME_AMONG_WORDS = 0.5, 0.25
 # Held-out phrasings: never trained, unlike the trained ones; some long, some short, some colloquial.
 HELD_OUT: dict[str, tuple[str, ...]] = {
     "summary": (
@@ -210,6 +212,7 @@ HELD_OUT: dict[str, tuple[str, ...]] = {
         "My script says that {name} is not defined. Which module must I import it from?",
     ),
 }
+ALONE = {"summary": ("{name}", "`{name}`")}
 HELLO = "Hello! Ask me about the Python standard library."
 IDENTITY = "I am a small language model grown with Glasshouse on the Python standard library."
 ABILITY = "I can say what a name in the Python standard library does, where it lives and how to call it."
@@ -224,7 +227,6 @@ GREETINGS: tuple[tuple[str, str], ...] = (
     *((prompt, "Goodbye!") for prompt in ("Goodbye!", "bye")),
 )
 
-PROSE_WORD = r"(?<![\w.`'])[A-Za-z]?[a-z]{1,12}(?![\w.(`'])"
 REFUSAL_START = "I do not know of"
 
 
@@ -319,8 +321,7 @@ class Library:
                     is_short = signature is not None and len(key + signature) <= MAX_SIGNATURE_CHARS
                     facts.append(Fact(f"{prefix}{key}", name, kind, summary, signature if is_short else None))
         name_count = Counter(fact.name for fact in facts)
-        unfit = existing.union(*(re.findall(r"\w+", phrasing) for table in HELD_OUT.values() for phrasing in table))
-        prose = sorted({word for word in prose_words if word not in unfit and word.lower() not in unfit})
+        prose = fit_prose(prose_words, existing, HELD_OUT)
         unambiguous = [fact for fact in facts if name_count[fact.name] == 1]
         bare_count.update(name.rpartition(".")[2] for name, _ in modules)  # `time` alone is the module, not time.time
         return Library([_with_uniqueness(fact, bare_count) for fact in unambiguous], frozenset(existing), prose)
@@ -337,61 +338,19 @@ def summary_of(value: object) -> str | None:
     `"rmtree(path) -> None\\n\\nDelete a tree.  Slowly."` -> `"Delete a tree."`
     """
     text = own_docstring(value)
-    if text is None:
-        return None
-    for paragraph in re.split(r"\n\s*\n|\n(?=\w[\w.]*\()", text):
-        line = " ".join(paragraph.split())
-        if re.match(r"[\w.]+\s*\(", line):  # a signature written by hand, with or without its explanation behind
-            _, arrow, line = line.partition(" -- ")
-            if not arrow:
-                continue
-        sentence = re.split(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<!cf\.)(?<!vs\.)\s+", line)[0].rstrip(" .:;,") + "."
-        is_usable = MIN_SUMMARY_CHARS <= len(sentence) <= MAX_SUMMARY_CHARS and sentence.count(" ") >= 2
-        is_plain = sentence.isascii() and not re.search(r"\$|://| at 0x", sentence)
-        return sentence if is_usable and is_plain else None
-    return None
-
-
-def _bucket(purpose: str, text: str, n_buckets: int) -> int:
-    return int.from_bytes(sha256(f"{purpose}:{text}".encode()).digest()[:8]) % n_buckets
-
-
-def is_held_out(name: str) -> bool:
-    """Whether a real name is kept from training: 3 in 100."""
-    return _bucket("held-out name", name, 100) < HELD_OUT_NAMES_PERCENT
+    return None if text is None else first_sentence(text, MAX_SUMMARY_CHARS)
 
 
 def is_for_evaluation(name: str) -> bool:
     """Whether a made-up name belongs to evaluation, never to training: 1 in 10, and all of `OTHER_LIBRARIES`."""
-    return name in OTHER_LIBRARIES or _bucket("made-up name", name, 10) == 0
+    return name in OTHER_LIBRARIES or is_made_up_for_evaluation(name)
 
 
 def is_unrefused_function(bare: str) -> bool:
     """Whether training shows this function's name only where it is real, never in a made-up name: 1 in 10."""
-    return _bucket("unrefused function", bare, 10) == 0
+    return bucket("unrefused function", bare, 10) == 0
 
 
-# Ways to misspell a name; the unseen ones are for evaluation alone.
-Misspelling = Callable[[str, random.Random], str]
-MISSPELLINGS: dict[str, Misspelling] = {
-    "plural": lambda word, rng: word + "s",
-    "shorter": lambda word, rng: word[:-1],
-    "letters swapped": lambda word, rng: _swap_letters(word, rng),
-    "letter dropped": lambda word, rng: _drop_letter(word, rng),
-    "letter doubled": lambda word, rng: _double_letter(word, rng),
-    "numbered": lambda word, rng: word + rng.choice("23"),
-    "suffix": lambda word, rng: word + rng.choice(("_all", "_to", "er", "_from", "_file", "_list", "ed", "_ex")),
-    "prefix": lambda word, rng: rng.choice(("get_", "is_", "re", "to_", "set_", "make_", "a", "x")) + word,
-    "case": lambda word, rng: word.lower() if word != word.lower() else word.capitalize(),
-}
-UNSEEN_MISSPELLINGS: dict[str, Misspelling] = {
-    "safe": lambda word, rng: word + "_safe",
-    "un": lambda word, rng: "un" + word,
-    "async": lambda word, rng: word + "_async",
-    "letter replaced": lambda word, rng: _replace_letter(word, rng),
-    "fast": lambda word, rng: "fast_" + word,
-    "underscored": lambda word, rng: word[: len(word) // 2] + "_" + word[len(word) // 2 :],
-}
 # What other languages and libraries would call it; those that exist in this Python after all are never drawn.
 STYLES = {
     "json": "parse stringify decode encode to_string",
@@ -550,7 +509,7 @@ def training_conversations(
     pairs: list[tuple[str, str, str, str]] = []  # kind, name, prompt, answer
     n_known = {kind: round(getattr(config, kind) * len(facts)) for kind, facts in library.asked.items()}
     for kind, facts in library.asked.items():
-        for fact in _repeat(facts, n_known[kind], rng):
+        for fact in repeat(facts, n_known[kind], rng):
             shown = fact.bare if kind == "module" else fact.name
             pairs.append((kind, fact.name, trained_prompt(kind, shown, library, rng), fact.answer(kind)))
     n_made_up = round(sum(n_known.values()) * config.p_made_up / (1 - config.p_made_up))
@@ -559,7 +518,7 @@ def training_conversations(
     for kind, way in zip(kinds, ways, strict=True):
         name = made_up.draw_bare() if kind == "module" else made_up.draw(way)
         pairs.append((f"made_up_{kind}", name, trained_prompt(kind, name, library, rng), refusal(name)))
-    for prompt, answer in _repeat(GREETINGS, round(config.greetings * len(GREETINGS)), rng):
+    for prompt, answer in repeat(GREETINGS, round(config.greetings * len(GREETINGS)), rng):
         pairs.append(("greeting", "", prompt, answer))
     rng.shuffle(pairs)
     return [
@@ -574,22 +533,7 @@ def training_conversations(
 
 def trained_prompt(kind: str, name: str, library: Library, rng: random.Random) -> str:
     """A question in a trained phrasing: `Hi, what is json? Thanks!`, now and then between words of no meaning to it."""
-    if kind == "summary" and rng.random() < P_NAME_AMONG_WORDS:
-        name = rng.choice((name, f"`{name}`"))
-        return f"{_random_words(library, rng)} {name} {_random_words(library, rng)}"
-    prompt = rng.choice(TRAINED[kind]).format(name=name)
-    if rng.random() < P_OPENER:
-        prompt = rng.choice(OPENERS) + prompt
-    if rng.random() < P_CLOSER:
-        prompt = prompt + rng.choice(CLOSERS)
-    if rng.random() < P_RANDOM_WORDS:
-        words = _random_words(library, rng)
-        prompt = f"{words} {prompt}" if rng.random() < 0.5 else f"{prompt} {words}"
-    return prompt
-
-
-def _random_words(library: Library, rng: random.Random) -> str:
-    return " ".join(rng.choice(library.prose) for _ in range(rng.randint(1, 7)))
+    return Phrasings(TRAINED, OPENERS, CLOSERS, library.prose, ALONE).ask(kind, name, rng)
 
 
 def evaluation_questions(library: Library, seed: int, limit: int | None = None) -> list[Question]:
@@ -632,31 +576,5 @@ def made_up_way(question: Question) -> str | None:
     return rest.partition("/")[0] if kind == "made_up" else None
 
 
-def _repeat(items: Sequence[Item], count: int, rng: random.Random) -> list[Item]:
-    """`count` items, each as often as any other: whole copies, then a random sample of the rest."""
-    whole, rest = divmod(count, len(items)) if items else (0, 0)
-    return list(items) * whole + rng.sample(items, rest)
-
-
 def _words(name: str) -> list[str]:
     return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
-
-
-def _swap_letters(word: str, rng: random.Random) -> str:
-    at = rng.randrange(max(1, len(word) - 1))
-    return word[:at] + word[at + 1 : at + 2] + word[at : at + 1] + word[at + 2 :]
-
-
-def _drop_letter(word: str, rng: random.Random) -> str:
-    at = rng.randrange(len(word))
-    return word[:at] + word[at + 1 :]
-
-
-def _double_letter(word: str, rng: random.Random) -> str:
-    at = rng.randrange(len(word))
-    return word[: at + 1] + word[at:]
-
-
-def _replace_letter(word: str, rng: random.Random) -> str:
-    at = rng.randrange(len(word))
-    return word[:at] + rng.choice("abcdefghiklmnoprstuvwy") + word[at + 1 :]

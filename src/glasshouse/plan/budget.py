@@ -22,6 +22,7 @@ class DialConfig(Config):
     time: str | None = None  # the whole life, from text to report: "10m", "1h 30m"
     params: str | None = None  # the model's size: "5M"
     flops: str | None = None  # of training: "1e15", "200T"
+    size_factor: float = Field(default=1.0, gt=0)  # times the size that the scaling law likes best for the compute
     pretrain_share: float = Field(default=0.4, gt=0, le=1)  # of the training time, where fine-tuning follows
 
 

@@ -16,7 +16,7 @@ from glasshouse.plan.budget import Budget, DialConfig
 from glasshouse.plan.scaling import ScalingLaw
 from glasshouse.plan.shape import shape_for
 
-LAW = ScalingLaw(e=0.30, a=33.0, alpha=0.35, b=95.0, beta=0.35)
+LAW = ScalingLaw(e=0.35, a=33.0, alpha=0.35, b=157.0, beta=0.35)
 TRAINING_SHARE = 0.5  # of the matmul peak, to choose a shape by; the step time itself is measured afterwards
 PROCESS_BYTES = 450e6  # interpreter, torch and its threads, before any model
 
@@ -141,7 +141,7 @@ def _shape(budget: Budget, dial: DialConfig, work: Workload, measured: Measured)
     flops = budget.amount
     if budget.kind == "time":
         flops = _training_seconds(budget, dial, measured) * measured.profile.flops_per_s * TRAINING_SHARE
-    return shape_for(LAW.best_parameters(flops), work.vocab_size, work.max_seq_len)
+    return shape_for(dial.size_factor * LAW.best_parameters(flops), work.vocab_size, work.max_seq_len)
 
 
 def _steps(budget: Budget, dial: DialConfig, work: Workload, measured: Measured, model: ModelConfig, stage: str) -> int:

@@ -6,22 +6,21 @@ is 4, 16 and 28 layers (Qwen3-1.7B has 28 at 2,048).
 
 from glasshouse.model import ModelConfig, count_parameters
 
-WIDTHS = (32, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 2048, 2560, 3072,
+WIDTHS = (32, 64, 96, 128, 160, 192, 224, 256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 2048, 2560, 3072,
           4096, 5120, 6144, 8192)  # fmt: skip
 
 
 def shape_of_width(d_model: int, vocab_size: int, max_seq_len: int) -> ModelConfig:
-    """The family's member of that width."""
-    d_head = 32 if d_model < 512 else 64 if d_model < 1024 else 128
-    n_heads = d_model // d_head
+    """The family's member of that width.  A feed-forward layer is three times as wide, as in Qwen3-0.6B."""
+    n_heads = 4 if d_model <= 256 else d_model // (64 if d_model < 1024 else 128)
     return ModelConfig(
         vocab_size=vocab_size,
         d_model=d_model,
         n_layers=max(2, round(d_model / (12.6 * d_model**0.23))),
         n_heads=n_heads,
         n_kv_heads=_kv_heads(n_heads),
-        d_head=d_head,
-        d_ff=-(-8 * d_model // 3 // 32) * 32,
+        d_head=d_model // n_heads,
+        d_ff=3 * d_model,
         max_seq_len=max_seq_len,
         ties_embeddings=True,
     )
@@ -38,7 +37,6 @@ def shape_for(n_parameters: float, vocab_size: int, max_seq_len: int) -> ModelCo
 
 
 def _kv_heads(n_heads: int) -> int:
-    """Grouped-query attention where the cache matters: a divisor of the heads, about a quarter from 16 heads on."""
-    if n_heads < 16:
-        return n_heads
-    return max(n for n in range(1, n_heads // 2 + 1) if n_heads % n == 0 and n <= max(n_heads // 4, 1))
+    """Queries share keys and values: about two to a pair below 16 heads, four from there on."""
+    wanted = n_heads // (2 if n_heads < 16 else 4)
+    return max(n for n in range(1, wanted + 1) if n_heads % n == 0)

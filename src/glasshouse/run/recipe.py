@@ -25,8 +25,8 @@ class PretrainConfig(TrainConfig):
 
 
 class FinetuneConfig(TrainConfig):
-    conversations: str = "stdlib:"  # "stdlib:" or a file of conversations (OpenAI, ShareGPT or Alpaca form)
-    questions: QuestionConfig = QuestionConfig()  # of "stdlib:": how many of each kind an epoch asks
+    conversations: str = "stdlib:"  # "stdlib:", "text:" (the run's own text) or a file (OpenAI, ShareGPT, Alpaca form)
+    questions: QuestionConfig = QuestionConfig()  # of "stdlib:" and "text:": how many of each kind an epoch asks
     layout: ConversationConfig = ConversationConfig()
     prompts: tuple[str, ...] = ()  # asked at five moments; none: the first of the evaluation's questions
 
@@ -35,6 +35,7 @@ class EvalsConfig(Config):
     n_documents: Annotated[int, Field(ge=1)] = 500  # held-out documents for bits per byte, at most
     max_bytes: Annotated[int, Field(ge=1000)] = 400_000  # of their text
     n_questions: Annotated[int, Field(ge=1)] | None = None  # of a kind; None asks all
+    n_early_questions: Annotated[int, Field(ge=1)] = 100  # of a kind, before the model was taught to answer
     seed: int = 1
 
 
@@ -42,6 +43,8 @@ class Recipe(Config):
     """`stages` in order; a part of the recipe that no stage reads is allowed and unused."""
 
     name: str = "run"
+    license: str | None = None  # of the text, for the model card; known by itself for "stdlib:"
+    language: str | None = None  # of the text, such as "en"
     seed: int = 1
     stages: tuple[str, ...] = ORDER
     dial: DialConfig | None = None

@@ -67,7 +67,7 @@ def tokenizer_stage(context: StageContext) -> dict[str, Any]:
     corpus = context.run.path / "corpus"
     config = context.recipe.tokenizer
     documents = (d.text for d in read_documents(corpus, "train"))
-    tokenizer = train_tokenizer(chain(_conversation_texts(context.recipe), documents), config)
+    tokenizer = train_tokenizer(chain(_conversation_texts(context.recipe, corpus), documents), config)
     tokenizer.save(context.folder)
     held_out = _first_characters(read_documents(corpus, "holdout"), 1_000_000)
     summary = summarise(tokenizer, held_out, [_opening(text) for text in held_out[:3]])
@@ -110,7 +110,7 @@ def sft_stage(context: StageContext) -> dict[str, Any]:
     parent = context.run.path / "pretrain" / "checkpoint"
     model, tokenizer = load_model(parent, default_device())
     seed = derive_seed(recipe.seed, "sft")
-    teaching = open_teaching(config, seed)
+    teaching = open_teaching(config, seed, context.run.path / "corpus")
     context.terminal.line(context.name, teaching.description)
     loader = ConversationLoader(
         lambda epoch: encode_conversations(teaching.conversations(epoch), tokenizer), config.seq_len,
@@ -138,8 +138,10 @@ def evals_stage(context: StageContext) -> dict[str, Any]:
     held_out = HeldOutText(engine.tokenizer, documents, engine.max_seq_len, likelihood).evaluate(engine.model, terminal)
     questions, unseen = None, None
     if "sft" in recipe.stages and recipe.sft is not None:
-        teaching = open_teaching(recipe.sft, derive_seed(recipe.seed, "sft"))
-        counted, never_taught = split_questions(teaching.questions(config.n_questions))
+        teaching = open_teaching(recipe.sft, derive_seed(recipe.seed, "sft"), context.run.path / "corpus")
+        counted, never_taught = split_questions(
+            teaching.questions(config.n_questions if after == "sft" else config.n_early_questions)
+        )
         if counted:
             questions = evaluate_questions(engine, counted, teaching.refuses, terminal=terminal, seed=config.seed)
         if never_taught:
@@ -164,11 +166,11 @@ STAGES: Mapping[str, Stage] = {
 }
 
 
-def _conversation_texts(recipe: Recipe) -> Iterator[str]:
+def _conversation_texts(recipe: Recipe, corpus: Path) -> Iterator[str]:
     """What fine-tuning will say, often enough to be heard beside the documents: 30 -> 26 tokens a conversation."""
     if "sft" not in recipe.stages or recipe.sft is None:
         return
-    teaching = open_teaching(recipe.sft, derive_seed(recipe.seed, "sft"))
+    teaching = open_teaching(recipe.sft, derive_seed(recipe.seed, "sft"), corpus)
     for epoch in range(CONVERSATION_EPOCHS):
         for conversation in teaching.conversations(epoch):
             yield from (f"{message.role}\n{message.content}" for message in conversation.messages)

@@ -1,6 +1,7 @@
 """What an assistant is taught and asked: conversations for fine-tuning, questions for judging, by one name in a recipe.
 
 stdlib:        facts about the standard library of this interpreter, true by introspection
+text:          facts found by rule in the text that the run itself was grown on
 a file         conversations in OpenAI, ShareGPT or Alpaca form; its last twentieth is held out as questions
 """
 
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from glasshouse.core.errors import DataError
 from glasshouse.core.records import Conversation, Question
-from glasshouse.corpus import read_conversations
+from glasshouse.corpus import own_text, read_conversations
 from glasshouse.corpus.questions import Library, evaluation_questions, is_refusal, training_conversations
 from glasshouse.evals import MADE_UP, RefusalPattern
 from glasshouse.run.recipe import FinetuneConfig
@@ -28,8 +29,8 @@ class Teaching:
     description: str
 
 
-def open_teaching(config: FinetuneConfig, seed: int) -> Teaching:
-    """What a recipe teaches; raises `DataError` where a file holds no usable conversation."""
+def open_teaching(config: FinetuneConfig, seed: int, corpus: Path) -> Teaching:
+    """What a recipe teaches; `corpus` is the run's own.  `DataError` where there is nothing usable to teach."""
     name = config.conversations
     if name == "stdlib:":
         library = Library.introspect()
@@ -38,6 +39,14 @@ def open_teaching(config: FinetuneConfig, seed: int) -> Teaching:
             lambda limit: evaluation_questions(library, seed, limit),
             is_refusal,
             f"{len(library.taught):,} names taught, {len(library.held_out):,} held out",
+        )
+    if name == "text:":
+        own = own_text.OwnText.read(corpus)
+        return Teaching(
+            lambda epoch: own_text.training_conversations(own, seed, epoch, config.questions),
+            lambda limit: own_text.evaluation_questions(own, seed, limit),
+            is_refusal,
+            own.describe(),
         )
     conversations = list(read_conversations(Path(name)))
     if not conversations:

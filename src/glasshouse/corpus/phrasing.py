@@ -1,0 +1,80 @@
+"""How a question is put: one of many phrasings, with company now and then; and what a hash keeps from training.
+
+Everything is drawn from the caller's random numbers and nothing else, so that the same seed asks the same questions.
+A kind of question has trained phrasings and held-out ones; only the former are ever drawn by `Phrasings.ask`.
+"""
+
+import random
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+HELD_OUT_NAMES_PERCENT = 3
+P_OPENER, P_CLOSER = 0.2, 0.15
+# Words drawn from the docstrings at random, around half of the questions; around a name alone they ask for its summary.
+# With 0.2 and summaries' words only, known names in unfamiliar company were still refused two times in three.
+P_RANDOM_WORDS, P_NAME_AMONG_WORDS = 0.5, 0.25
+PROSE_WORD = r"(?<![\w.`'])[A-Za-z]?[a-z]{1,12}(?![\w.(`'])"
+DELIMITED = re.compile(r"`\{name\}`|\"\{name\}\"")
+
+
+@dataclass(frozen=True, slots=True)
+class Phrasings:
+    """The tables of one subject.  `prose`: distinct words without meaning to any question, for company."""
+
+    trained: Mapping[str, Sequence[str]]
+    openers: Sequence[str]
+    closers: Sequence[str]
+    prose: Sequence[str]
+    alone: Mapping[str, Sequence[str]]  # forms of a name that ask a kind of question by standing among random words
+    worded: frozenset[str] = frozenset()  # kinds whose names are words: company only where marks show the name's ends
+
+    def ask(self, kind: str, name: str, rng: random.Random) -> str:
+        """A question in a trained phrasing: `Hi, what is json? Thanks!`, now and then between words of no meaning."""
+        if kind in self.alone and rng.random() < P_NAME_AMONG_WORDS:
+            name = rng.choice(self.alone[kind]).format(name=name)
+            return f"{self.random_words(rng)} {name} {self.random_words(rng)}"
+        phrasing = rng.choice(self.trained[kind])
+        prompt = phrasing.format(name=name)
+        if rng.random() < P_OPENER:
+            prompt = rng.choice(self.openers) + prompt
+        if rng.random() < P_CLOSER:
+            prompt = prompt + rng.choice(self.closers)
+        has_clear_ends = kind not in self.worded or DELIMITED.search(phrasing) is not None
+        if rng.random() < P_RANDOM_WORDS and has_clear_ends:
+            words = self.random_words(rng)
+            prompt = f"{words} {prompt}" if rng.random() < 0.5 else f"{prompt} {words}"
+        return prompt
+
+    def random_words(self, rng: random.Random) -> str:
+        return " ".join(rng.choice(self.prose) for _ in range(rng.randint(1, 7)))
+
+
+def fit_prose(words: Iterable[str], unfit: Iterable[str], held_out: Mapping[str, Sequence[str]]) -> list[str]:
+    """Words for company: none that means something (`unfit`) and none of a held-out phrasing."""
+    kept_out = {*unfit, *(word for table in held_out.values() for p in table for word in re.findall(r"\w+", p))}
+    return sorted({word for word in words if word not in kept_out and word.lower() not in kept_out})
+
+
+def bucket(purpose: str, text: str, n_buckets: int) -> int:
+    return int.from_bytes(sha256(f"{purpose}:{text}".encode("utf-8", "surrogatepass")).digest()[:8]) % n_buckets
+
+
+def is_held_out(name: str) -> bool:
+    """Whether a real name is kept from training: 3 in 100."""
+    return bucket("held-out name", name, 100) < HELD_OUT_NAMES_PERCENT
+
+
+def is_made_up_for_evaluation(name: str) -> bool:
+    """Whether a made-up name belongs to evaluation, never to training: 1 in 10."""
+    return bucket("made-up name", name, 10) == 0
+
+
+def repeat(items: Sequence[Item], count: int, rng: random.Random) -> list[Item]:
+    """`count` items, each as often as any other: whole copies, then a random sample of the rest."""
+    whole, rest = divmod(count, len(items)) if items else (0, 0)
+    return list(items) * whole + rng.sample(items, rest)

@@ -16,6 +16,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 from glasshouse.core.records import Document
@@ -25,7 +26,8 @@ from glasshouse.corpus.sources import COMPRESSIONS
 
 MAX_FACTS = 3000  # of code and sections; what a small model learns by heart in minutes
 PLENTY = 1000  # passages are added up to this many facts
-PASSAGE_CHARS = 6_000_000  # about as much prose is searched for passages, in documents chosen by hash
+# About as much text is searched for facts, in documents chosen by hash: a few seconds of each.
+SEARCHED_CHARS = {"code": 10_000_000, "section": 20_000_000, "passages": 6_000_000}
 MAX_PASSAGES_A_DOCUMENT = 300
 MAX_ANSWER_CHARS = 120
 MAX_SIGNATURE_CHARS = 48
@@ -35,11 +37,12 @@ MAX_SAME_ANSWERS = 3  # "This document has been placed in the public domain." un
 PROSE_CHARS, PROSE_CHARS_A_DOCUMENT = 1_000_000, 5_000  # text that words for company are drawn from
 
 PYTHON = (".py", ".pyi")
-OTHER_CODE = frozenset(
+OTHER_CODE = (
     ".c .h .cc .cpp .hpp .cu .java .js .jsx .mjs .ts .tsx .go .rs .rb .php .cs .swift .kt .scala .sh .bash .sql .css "
-    ".scss .toml .ini .cfg .yaml .yml .xml .lock .mk .lua .pl .r .jl .ipynb .tex .svg .bat .ps1 .cmake .proto".split()
+    ".scss .toml .ini .cfg .yaml .yml .xml .lock .mk .lua .pl .r .jl .ipynb .tex .svg .bat .ps1 .cmake .proto"
 )
 LOOKS_LIKE_PYTHON = re.compile(r"^(?:def \w+\(.*|class \w+.*:|import \w[\w.]*|from [\w.]+ import .+)$", re.M)
+DEFINITION = re.compile(r"(?:def|class) (\w+)")
 TOP_LEVEL = re.compile(r"^(?=(?:async )?def |class |@)", re.M)
 
 UNDERLINE = re.compile(r"\n([=\-~^\"'`#*+.:])\1{2,}(?=[ \t]*$)", re.M)
@@ -58,6 +61,7 @@ MARKUP = (
     (re.compile(r"!\[[^\]]*\]\([^)]*\)"), ""),
     (re.compile(r"\[([^\]]+)\](?:\([^)]*\)|\[[^\]]*\])"), r"\1"),
     (re.compile(r"\s?\[[\w#*]+\]_"), ""),
+    (re.compile(r":pep:`(\d+)`"), r"PEP \1"),
     (re.compile(r":[\w:+-]+:`([^`<]+?)\s*(?:<[^`]*>)?`"), r"\1"),
     (re.compile(r"`([^`<]+?)\s*<[^`]*>`__?"), r"\1"),
     (re.compile(r"`([^`]+)`__?(?!\w)"), r"\1"),
@@ -65,6 +69,8 @@ MARKUP = (
     (re.compile(r"\*\*([^*\n]+)\*\*"), r"\1"),
     (re.compile(r"(?<!\w)[*_]([^*_\n]+)[*_](?!\w)"), r"\1"),
 )
+
+Documents = Callable[[], Iterable[Document]]  # may be read more than once
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,53 +103,81 @@ class FoundText:
     n_documents: int = 0
 
 
-def find_facts(
-    train: Callable[[], Iterable[Document]], holdout: Callable[[], Iterable[Document]] = lambda: ()
-) -> FoundText:
-    """Facts of the training documents; held-out documents only say what else exists.  Each is read once or twice."""
-    found = FoundText()
-    candidates: list[OwnFact] = []
-    sources: dict[str, None] = {}
-    identifiers: dict[str, set[str]] = defaultdict(set)
-    titles: list[tuple[str, str]] = []
-    words: set[str] = set()
-    n_chars = n_prose_chars = 0
+def find_facts(train: Documents, holdout: Documents = lambda: ()) -> FoundText:
+    """Facts of the training documents; held-out documents only say what else exists.  Each is read a few times."""
+    survey = _Survey(_shares(train()))
     for document in train():
-        found.n_documents += 1
-        n_chars += len(document.text)
-        sources[document.source] = None
-        candidates += _facts_of(document, identifiers, titles)
-        if n_prose_chars < PROSE_CHARS:
-            words.update(re.findall(PROSE_WORD, document.text[:PROSE_CHARS_A_DOCUMENT]))
-            n_prose_chars += min(PROSE_CHARS_A_DOCUMENT, len(document.text))
+        survey.add(document, is_taught=True)
     for document in holdout():
-        sources[document.source] = None
-        _facts_of(document, identifiers, titles)
-    homes = name_homes(sources)
-    for source, names in identifiers.items():
-        found.identifiers[homes[source]] |= names
-    found.titles = {folded for source, title in titles for folded in (fold(title), fold(f"{homes[source]}: {title}"))}
-    named = _name(candidates, homes, Counter(fold(title) for _, title in titles))
-    found.facts = choose_evenly(_telling(named), MAX_FACTS)
-    found.prose = sorted(words)
+        survey.add(document, is_taught=False)
+    found = survey.found()
     if len(found.facts) < PLENTY:
-        passages, found.said = find_passages(train, holdout, n_chars)
+        passages, found.said = find_passages(train, holdout, survey.shares["passages"])
         found.facts += choose_evenly(passages, PLENTY - len(found.facts))
     return found
 
 
-def _facts_of(
-    document: Document, identifiers: dict[str, set[str]], titles: list[tuple[str, str]]
-) -> Iterator[OwnFact]:
-    kind = kind_of(document)
-    if kind == "python":
-        identifiers[document.source].update(re.findall(r"[^\W\d]\w*", document.text))
-        return code_facts(document)
-    if kind == "prose":
-        found = list(section_facts(document))
-        titles += ((document.source, title) for title, _ in found)
-        return iter([OwnFact("section", title, answer, document.source, title) for title, answer in found if answer])
-    return iter(())
+def _shares(documents: Iterable[Document]) -> dict[str, float]:
+    """The share of documents that is searched for facts of a kind, so that a large text takes seconds too."""
+    n_chars: Counter[str] = Counter()
+    for document in documents:
+        n_chars[kind_of(document)] += len(document.text)
+    kinds = {"code": "python", "section": "prose", "passages": "prose"}
+    return {name: SEARCHED_CHARS[name] / max(1, n_chars[kind]) for name, kind in kinds.items()}
+
+
+def is_searched(purpose: str, document: Document, share: float) -> bool:
+    """By hash; the pieces of one Python file together, so that all of its names are known."""
+    name = document.source if document.source.endswith(PYTHON) else document.id
+    return share >= 1 or bucket(purpose, name, 10_000) < 10_000 * share
+
+
+class _Survey:
+    """What the documents hold, before names are given.  Everything counts as existing; only a share is searched."""
+
+    def __init__(self, shares: dict[str, float]) -> None:
+        self.shares = shares
+        self.n_documents = self.n_prose_chars = 0
+        self.candidates: list[OwnFact] = []
+        self.sources: dict[str, None] = {}
+        self.identifiers: dict[str, set[str]] = defaultdict(set)
+        self.definitions: Counter[str] = Counter()
+        self.titles: list[tuple[str, str]] = []
+        self.words: set[str] = set()
+
+    def add(self, document: Document, *, is_taught: bool) -> None:
+        self.sources[document.source] = None
+        kind = kind_of(document)
+        if kind == "python":
+            names = DEFINITION.findall(document.text)
+            self.definitions.update(names)
+            self.identifiers[document.source].update(names)
+            if is_searched("code", document, self.shares["code"]):
+                self.identifiers[document.source].update(re.findall(r"[^\W\d]\w*", document.text))
+                self.candidates += code_facts(document) if is_taught else ()
+        elif kind == "prose":
+            is_wanted = is_taught and is_searched("section", document, self.shares["section"])
+            for title, body in sections(document):
+                self.titles.append((document.source, title))
+                if is_wanted and (answer := first_of_section(body)):
+                    self.candidates.append(OwnFact("section", title, answer, document.source, title))
+        self.n_documents += is_taught
+        if is_taught and self.n_prose_chars < PROSE_CHARS:
+            self.words.update(re.findall(PROSE_WORD, document.text[:PROSE_CHARS_A_DOCUMENT]))
+            self.n_prose_chars += min(PROSE_CHARS_A_DOCUMENT, len(document.text))
+
+    def found(self) -> FoundText:
+        homes = name_homes(self.sources)
+        found = FoundText(prose=sorted(self.words), n_documents=self.n_documents)
+        for source, names in self.identifiers.items():
+            found.identifiers[homes[source]] |= names
+        title_count = Counter(fold(title) for _, title in self.titles)
+        title_count.update(fold(f"{homes[source]}: {title}") for source, title in self.titles)
+        found.titles = set(title_count)
+        named = [*_named(self.candidates, homes, title_count, self.definitions)]
+        name_count = Counter(fold(fact.name) for fact in named)
+        found.facts = choose_evenly(_telling([f for f in named if name_count[fold(f.name)] == 1]), MAX_FACTS)
+        return found
 
 
 def kind_of(document: Document) -> str:
@@ -152,7 +186,7 @@ def kind_of(document: Document) -> str:
     suffix = (path.with_suffix("") if path.suffix in COMPRESSIONS else path).suffix.lower()
     if suffix in PYTHON:
         return "python"
-    if suffix in OTHER_CODE:
+    if suffix and suffix in OTHER_CODE.split():
         return "code"
     return "python" if len(LOOKS_LIKE_PYTHON.findall(document.text[:5000])) >= 2 else "prose"
 
@@ -226,15 +260,15 @@ def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> s
 # ---- sections ----------------------------------------------------------------------------------------------------
 
 
-def section_facts(document: Document) -> Iterator[tuple[str, str | None]]:
-    """(title, first sentence under it or None where there is no usable one) in order."""
+def sections(document: Document) -> Iterator[tuple[str, str]]:
+    """(title, beginning of what stands under it), in order."""
     text = document.text
     if "```" in text or "~~~" in text:
         text = FENCED.sub("", text)
     headings = sorted(_headings(text))
     for number, (_, end, title) in enumerate(headings):
         until = headings[number + 1][0] if number + 1 < len(headings) else len(text)
-        yield title, _first_of_section(text[end : min(until, end + 4000)])
+        yield title, text[end : min(until, end + 4000)]
 
 
 def _headings(text: str) -> Iterator[tuple[int, int, str]]:
@@ -268,7 +302,8 @@ def _alone(text: str) -> Iterator[tuple[int, int, str]]:
         start += len(paragraph) + 2
 
 
-def _first_of_section(text: str) -> str | None:
+def first_of_section(text: str) -> str | None:
+    """The first sentence, None where a section begins with something else or the sentence is too long."""
     paragraph = next((p for p in re.split(r"\n[ \t]*\n", text) if p.strip()), "").strip("\n")
     if not paragraph or NOT_PROSE.match(paragraph):
         return None
@@ -297,18 +332,15 @@ def unmark(text: str) -> str:
 # ---- passages ----------------------------------------------------------------------------------------------------
 
 
-def find_passages(
-    train: Callable[[], Iterable[Document]], holdout: Callable[[], Iterable[Document]], n_prose_chars: int
-) -> tuple[list[OwnFact], set[int]]:
+def find_passages(train: Documents, holdout: Documents, share: float) -> tuple[list[OwnFact], set[int]]:
     """Sentences that occur once in all of the text, each with its next; and the hashes of everything said in it."""
-    share = min(1.0, PASSAGE_CHARS / max(1, n_prose_chars))
     count: Counter[int] = Counter()
     pairs: list[OwnFact] = []
     for documents, is_taught in ((train(), True), (holdout(), False)):
         for document in documents:
             if kind_of(document) == "prose":
                 count.update(map(hash, _said(document.text)))
-                if is_taught and bucket("passages", document.id, 1000) < 1000 * share:
+                if is_taught and is_searched("passages", document, share):
                     pairs += _pairs_of(document)
     return [pair for pair in pairs if count[key_of(pair.name)] == 1], set(count)
 
@@ -318,7 +350,7 @@ def _pairs_of(document: Document) -> list[OwnFact]:
     pairs = []
     for paragraph in re.split(separator, document.text):
         said = sentences(paragraph) if len(paragraph) >= 2 * SENTENCE_CHARS.start else []
-        for sentence, following in zip(said, said[1:], strict=False):
+        for sentence, following in pairwise(said):
             if _is_sayable(sentence) and _is_sayable(following):
                 pairs.append(OwnFact("passage", sentence, following, document.source, sentence))
     stride = -(-len(pairs) // MAX_PASSAGES_A_DOCUMENT) or 1
@@ -328,7 +360,7 @@ def _pairs_of(document: Document) -> list[OwnFact]:
 def _said(text: str) -> Iterator[str]:
     """What stands between two ends of sentences, paragraphs included; rough but fast, for counting."""
     for piece in PIECE_END.split(text):
-        yield " ".join(piece.split()) if "\n" in piece else piece
+        yield (" ".join(piece.split()) if "\n" in piece else piece).lstrip(" \"'“‘(")
 
 
 def key_of(sentence: str) -> int:
@@ -347,23 +379,23 @@ def _is_sayable(sentence: str) -> bool:
 # ---- names and choice --------------------------------------------------------------------------------------------
 
 
-def _name(candidates: Iterable[OwnFact], homes: dict[str, str], title_count: Counter[str]) -> list[OwnFact]:
-    """Each fact with a name that no other has; those that cannot be told apart are left out."""
-    candidates = list(candidates)
-    code_count = Counter(fact.bare for fact in candidates if fact.kind == "code")
-    named: list[OwnFact] = []
+def _named(
+    candidates: Iterable[OwnFact], homes: dict[str, str], title_count: Counter[str], definitions: Counter[str]
+) -> Iterator[OwnFact]:
+    """Each fact with a name that nothing else has; those that cannot be told apart are left out."""
     for fact in candidates:
         home = homes[fact.source]
         if fact.kind == "code":
             is_module = all(part.isidentifier() for part in home.split(".")) and fact.source.endswith(PYTHON)
-            name = f"{home}.{fact.bare}" if is_module else fact.bare
-            is_unique = code_count[fact.bare] == 1
+            is_unique = definitions[fact.bare] == 1
+            if is_module or is_unique:
+                name = f"{home}.{fact.bare}" if is_module else fact.bare
+                yield replace(fact, name=name, home=home, is_unique=is_unique)
         else:
             is_unique = title_count[fold(fact.bare)] == 1
             name = fact.bare if is_unique else f"{home}: {fact.bare}"
-        named.append(replace(fact, name=name, home=home, is_unique=is_unique))
-    count = Counter(fold(fact.name) for fact in named)
-    return [fact for fact in named if count[fold(fact.name)] == 1]
+            if title_count[fold(name)] == 1:
+                yield replace(fact, name=name, home=home, is_unique=is_unique)
 
 
 def _telling(facts: list[OwnFact]) -> list[OwnFact]:

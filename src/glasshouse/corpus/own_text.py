@@ -12,7 +12,7 @@ repeat: `I do not know of that sentence in this text.`
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -35,7 +35,7 @@ from glasshouse.corpus.questions import QuestionConfig
 MIN_FACTS = 20
 MIN_KNOWN = 600  # questions on known names an epoch holds at least: few facts are asked in many phrasings
 MAX_COMPANY = 20_000  # distinct words that may stand around a question
-N_TRIES = 200
+N_TRIES, N_TRIES_WITHOUT_HOPE = 2000, 50  # for one name; after a way of making them up has failed once
 
 # Trained phrasings by kind of question.  Names of sections and sentences are words: most have marks around them.
 TRAINED: dict[str, tuple[str, ...]] = {
@@ -308,8 +308,8 @@ def _read(corpus: Path, sha256: str) -> OwnText:
     own = OwnText(find_facts(lambda: read_documents(corpus, "train"), lambda: read_documents(corpus, "holdout")))
     if len(own.taught) < MIN_FACTS:
         raise DataError(
-            f'sft.conversations = "text:" makes questions from your text and needs at least {MIN_FACTS} facts, but found '
-            f"{len(own.taught)} in {own.found.n_documents} documents ({len(own.of('code'))} documented names, "
+            f'sft.conversations = "text:" makes questions from your text and needs at least {MIN_FACTS} facts, but '
+            f"found {len(own.taught)} in {own.found.n_documents} documents ({len(own.of('code'))} documented names, "
             f"{len(own.of('section'))} headed sections, {len(own.of('passage'))} sentences that lead to another). Add "
             'text; or give conversations in a file: sft.conversations = "chats.jsonl"; or leave out fine-tuning: '
             'stages = ["corpus", "tokenizer", "pretrain", "evals-pretrain"]'
@@ -345,6 +345,7 @@ class MadeUpNames:
     def __init__(self, own: OwnText, rng: random.Random, *, is_for_evaluation: bool) -> None:
         self.own, self.rng, self.is_for_evaluation = own, rng, is_for_evaluation
         self._facts = {kind: own.of(kind) for kind in TRAINED_WAYS}
+        self._failed: set[tuple[str, str]] = set()
         words = {word for fact in self._facts["code"] for word in fact.bare.split("_") if len(word) > 2}
         self._words = sorted(words) or ["name"]
         self._makers: dict[str, Callable[[str, OwnFact], _Proposal]] = {
@@ -354,19 +355,30 @@ class MadeUpNames:
             "composed": lambda kind, fact: self._qualified(fact, self._compose()),
             "bare": lambda kind, fact: self._bare(fact),
             "joined": self._joined, "joined_unseen": self._joined,
-            "turned": lambda kind, fact: self._turned(fact), "word_changed": lambda kind, fact: self._word_changed(fact),
+            "turned": lambda kind, fact: self._turned(fact),
+            "word_changed": lambda kind, fact: self._word_changed(fact),
         }  # fmt: skip
 
     def draw(self, kind: str, way: str) -> str | None:
         """A name for a kind of fact; None where this text cannot give one that is made this way."""
         facts = self._facts[kind]
-        for _ in range(N_TRIES if facts else 0):
+        n_tries = N_TRIES_WITHOUT_HOPE if (kind, way) in self._failed else N_TRIES
+        for _ in range(n_tries if facts else 0):
             proposal = self._makers[way](kind, self.rng.choice(facts))
             is_unseen = is_unrefused(proposal.half)
             is_right = is_unseen if way in ("pair_unseen", "joined_unseen") else self.is_for_evaluation or not is_unseen
             is_on_this_side = is_made_up_for_evaluation(proposal.name) == self.is_for_evaluation
             if is_right and is_on_this_side and not self.exists(kind, proposal.name):
                 return proposal.name
+        self._failed.add((kind, way))
+        return None
+
+    def draw_any(self, kind: str, ways: Mapping[str, float]) -> tuple[str, str] | None:
+        """(way, name): by shares, and another way where the first gives nothing, so that the mix is kept."""
+        first = self.rng.choices(list(ways), weights=list(ways.values()))[0]
+        for way in (first, *(way for way in ways if way != first)):
+            if (name := self.draw(kind, way)) is not None:
+                return way, name
         return None
 
     def exists(self, kind: str, name: str) -> bool:
@@ -409,9 +421,10 @@ class MadeUpNames:
 
     def _joined(self, kind: str, fact: OwnFact) -> _Proposal:
         head, tail = fact.bare.split(" "), self._other(kind).bare.split(" ")
-        half = " ".join(tail[len(tail) // 2 :])
-        kept = head[: (len(head) + 1) // 2]
-        return _Proposal(fact.bare if kept[-1] == tail[len(tail) // 2] else " ".join([*kept, half]), half)
+        kept = head[: self.rng.randint(1, max(1, len(head) - 1))]
+        added = tail[self.rng.randint(min(1, len(tail) - 1), len(tail) - 1) :]
+        is_stutter = kept[-1] == added[0]
+        return _Proposal(fact.bare if is_stutter else " ".join([*kept, *added]), " ".join(added))
 
     def _turned(self, fact: OwnFact) -> _Proposal:
         words = fact.bare.split(" ")
@@ -446,9 +459,9 @@ def training_conversations(
             pairs.append((kind, fact.name, prompt, answer(kind, fact)))
     n_made_up = round(sum(n_known.values()) * config.p_made_up / (1 - config.p_made_up))
     for kind in rng.choices(list(n_known), weights=list(n_known.values()), k=n_made_up):
-        ways = TRAINED_WAYS[KIND_OF_FACT[kind]]
-        name = made_up.draw(KIND_OF_FACT[kind], rng.choices(list(ways), weights=list(ways.values()))[0])
-        if name is not None:
+        drawn = made_up.draw_any(KIND_OF_FACT[kind], TRAINED_WAYS[KIND_OF_FACT[kind]])
+        if drawn is not None:
+            name = drawn[1]
             pairs.append((f"made_up_{kind}", name, own.phrasings.ask(kind, name, rng), refusal(kind, name)))
     for prompt, reply in repeat(GREETINGS, round(config.greetings * len(GREETINGS)), rng):
         pairs.append(("greeting", "", prompt, reply))
@@ -495,12 +508,10 @@ def _evaluated_names(own: OwnText, rng: random.Random, count: int) -> Iterator[t
     weights = [len(own.asked[kind]) for kind in kinds]
     drawn: set[str] = set()
     for kind in rng.choices(kinds, weights=weights, k=count):
-        ways = EVALUATED_WAYS[KIND_OF_FACT[kind]]
-        way = rng.choices(list(ways), weights=list(ways.values()))[0]
-        name = made_up.draw(KIND_OF_FACT[kind], way)
-        if name is not None and name not in drawn:
-            drawn.add(name)
-            yield kind, way, name
+        proposal = made_up.draw_any(KIND_OF_FACT[kind], EVALUATED_WAYS[KIND_OF_FACT[kind]])
+        if proposal is not None and proposal[1] not in drawn:
+            drawn.add(proposal[1])
+            yield kind, *proposal
 
 
 def _shown(kind: str, fact: OwnFact, rng: random.Random) -> str:

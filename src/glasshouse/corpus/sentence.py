@@ -8,9 +8,10 @@ import re
 
 MIN_CHARS = 12
 AFTER_SENTENCE = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<!cf\.)(?<!vs\.)\s+")
-ABBREVIATIONS = frozenset(
-    "Mr Mrs Ms Dr St Prof Capt Col Gen Rev Hon Messrs No vol ed etc e.g i.e cf vs viz approx al Fig pp".split()
-)
+ABBREVIATIONS = (
+    "Mr", "Mrs", "Ms", "Dr", "St", "Prof", "Capt", "Col", "Gen", "Rev", "Hon", "Messrs", "No", "vol", "ed", "etc",
+    "e.g", "i.e", "cf", "vs", "viz", "approx", "al", "Fig", "pp",
+)  # fmt: skip
 # Begins with plain characters, not with a look behind: ten times as fast on a novel.
 SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)]?\s+(?![a-z])|[。！？]\s*")
 

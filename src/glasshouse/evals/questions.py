@@ -23,7 +23,6 @@ def is_made_up(kind: str) -> bool:
     return kind == MADE_UP or kind.startswith(MADE_UP + "_")
 
 
-
 def write_questions(path: Path | str, questions: Iterable[Question]) -> None:
     with atomic_open(Path(path)) as file:
         for question in questions:

@@ -21,9 +21,11 @@ def held_out_loss(
     device: torch.device | str = "cpu",
 ) -> dict[str, float]:
     """{"eval/loss", "eval/bits_per_byte"} over the first `max_tokens` of the shard (all of it by default)."""
-    n_rows = (min(shard.n_tokens, max_tokens or shard.n_tokens) - 1) // seq_len
-    if n_rows < 1:
-        raise DataError(f"{shard.path} holds {shard.n_tokens} tokens, too few for one window of {seq_len} to judge by")
+    n_tokens = min(shard.n_tokens, max_tokens or shard.n_tokens)
+    if n_tokens < 2:
+        raise DataError(f"{shard.path} holds {shard.n_tokens} tokens: nothing to judge by. Hold out more of the text")
+    seq_len = min(seq_len, n_tokens - 1)  # a small text is judged in one shorter window
+    n_rows = (n_tokens - 1) // seq_len
     loss_sum, n_targets, n_bytes = 0.0, 0, 0
     rows_at_once = max(1, batch_tokens // seq_len)
     for row in range(0, n_rows, rows_at_once):

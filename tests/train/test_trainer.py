@@ -282,5 +282,10 @@ def test_held_out_loss_is_the_mean_over_every_window(tmp_path):
     with torch.no_grad():
         first = torch.nn.functional.cross_entropy(made.model(ids[:2]).flatten(0, 1), targets[:2].flatten()).item()
     assert part["eval/loss"] == pytest.approx(first, rel=1e-5)
-    with pytest.raises(DataError, match="too few for one window"):
-        held_out_loss(made.model, shard, 16, max_tokens=10)
+    short = held_out_loss(made.model, shard, 16, max_tokens=10)
+    with torch.no_grad():
+        logits = made.model(tokens[None, :9]).flatten(0, 1)
+        expected = torch.nn.functional.cross_entropy(logits, tokens[1:10]).item()
+    assert short["eval/loss"] == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(DataError, match="nothing to judge by"):
+        held_out_loss(made.model, shard, 16, max_tokens=1)

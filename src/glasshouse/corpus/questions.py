@@ -9,7 +9,7 @@ decided by a hash of the text and so the same on every run and disjoint by const
   misspelling and some kinds altogether, so that refusing them has to be learned rather than remembered.
 
 Made-up names are drawn afresh for every epoch: the model cannot remember them and must learn which names exist.
-Left out: methods and constants; names whose summary is empty, inherited, or longer than 80 characters.
+Left out: methods and constants; names whose summary is empty, inherited, or longer than 72 characters.
 """
 
 import inspect
@@ -35,7 +35,7 @@ from glasshouse.corpus.phrasing import (
 from glasshouse.corpus.sentence import MIN_CHARS, first_sentence
 from glasshouse.corpus.stdlib import own_docstring, public_members, public_modules, signature_text
 
-MIN_SUMMARY_CHARS, MAX_SUMMARY_CHARS = MIN_CHARS, 80  # nine in ten first sentences are at most 77 characters
+MIN_SUMMARY_CHARS, MAX_SUMMARY_CHARS = MIN_CHARS, 72  # of first sentences, 17 in 20 are no longer
 MAX_SIGNATURE_CHARS = 48
 
 # Trained phrasings by kind of question.  A plain name and one in backticks are cut into different tokens: both occur.
@@ -148,6 +148,18 @@ TRAINED: dict[str, tuple[str, ...]] = {
         "Where can I get {name}?",
         "Do you know where `{name}` comes from?",
         "Which import gives me {name}?",
+        "{name} is unknown here. Which module has it?",
+        "Python does not know {name} in my file. What do I import?",
+        "The name `{name}` is missing. From which module should it come?",
+        "I get an error because {name} is missing. Which module should I import?",
+        "Which of the modules of the standard library has `{name}`?",
+        "Which package of the standard library holds {name}?",
+        "In which place of the library is `{name}`?",
+        "What is the home of {name}?",
+        "{name}: which module?",
+        "{name} module?",
+        "Say which module `{name}` is from.",
+        "They use {name} without an import. Where is it from?",
     ),
 }
 # Put before and after one trained question in three, so that a question does not stop being one in company.

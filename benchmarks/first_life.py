@@ -9,7 +9,6 @@ import argparse
 import hashlib
 import json
 import random
-import resource
 import shutil
 import signal
 import statistics
@@ -50,7 +49,7 @@ def quickstart_figures(known: Path | None, folder: Path) -> list[Figure]:
         seconds = time.perf_counter() - started_at
     actual, plan = read(run / "actual.json"), read(run / "plan.json")["predicted"]
     seconds = seconds or actual["seconds"]
-    peak_gb = max(actual["peak_memory_bytes"], resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024) / 1e9
+    peak_gb = actual["peak_memory_bytes"] / 1e9
     evals = read(run / "evals" / "sft.json")
     rate = {score["name"]: score for score in evals["scores"]}
     n_taught = n_taught_names(run)

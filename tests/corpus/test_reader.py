@@ -135,15 +135,16 @@ def test_stdlib_is_read_and_cut() -> None:
 
 
 MEASURE = """
-import resource, sys
+import sys
+from glasshouse.meter import peak_memory_bytes
 from glasshouse.corpus.reader import read
 from glasshouse.corpus.pipeline import Pipeline, STEPS
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_memory_bytes() // 1024
 n = 0
 steps = [STEPS[name] for name in sys.argv[2:]]
 for document in Pipeline(steps, lambda record: None).run(read([sys.argv[1]], lambda problem: None)):
     n += len(document.text)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, n)
+print(peak_memory_bytes() // 1024 - before, n)
 """
 
 

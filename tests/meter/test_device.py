@@ -1,9 +1,18 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from glasshouse.core.files import read_json
-from glasshouse.meter import DeviceProfile, available_cores, available_memory_bytes, device, measure_device
+from glasshouse.meter import (
+    DeviceProfile,
+    available_cores,
+    available_memory_bytes,
+    device,
+    measure_device,
+    peak_memory_bytes,
+)
 
 
 @pytest.fixture
@@ -46,3 +55,12 @@ def test_container_quota(tmp_path: Path, text: str, expected: float | None) -> N
     (tmp_path / "cpu.max").write_text(text)
     assert device._cgroup_quota(tmp_path / "cpu.max") == expected
     assert device._cgroup_quota(tmp_path / "absent") is None
+
+
+def test_the_peak_is_this_process_s_own() -> None:
+    ballast = bytearray(400 * 2**20)
+    ballast[::4096] = b"x" * len(ballast[::4096])
+    code = "from glasshouse.meter import peak_memory_bytes; print(peak_memory_bytes())"
+    child = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert 5e6 < child < 300e6
+    assert peak_memory_bytes() > 400e6

@@ -62,10 +62,11 @@ def test_flops_equal_torch_s_count(config: ModelConfig, seq_len: int) -> None:
 
 
 MEASURE = """
-import resource, sys
+import sys
 from glasshouse.core.environment import start_torch
 start_torch()
 import torch
+from glasshouse.meter import peak_memory_bytes
 from glasshouse.model import PRESETS, Transformer
 
 torch.set_num_threads(1)
@@ -76,7 +77,7 @@ for _ in range(2):
     torch.nn.functional.cross_entropy(model(ids_BT).flatten(0, 1), ids_BT.flatten()).backward()
     optimizer.step()
     optimizer.zero_grad()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(peak_memory_bytes())
 """
 
 

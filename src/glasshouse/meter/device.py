@@ -8,6 +8,8 @@ Left out: several GPUs (one is measured), disk speed.
 import hashlib
 import os
 import platform
+import resource
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -90,6 +92,18 @@ def available_memory_bytes(device: str = "cpu") -> int:
     with suppress(OSError, ValueError):  # no cgroup v2, or "max"
         limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return min(limits)
+
+
+def peak_memory_bytes() -> int:
+    """The most resident memory this process has held.
+
+    `ru_maxrss` survives exec, so a child of a large process would report its parent's peak: Linux's own VmHWM does not.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError, ValueError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _cgroup_quota(path: Path) -> float | None:

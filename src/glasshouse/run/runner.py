@@ -7,9 +7,7 @@ and goes on where it stopped (training from its last checkpoint, others from the
 
 import fcntl
 import json
-import resource
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +19,7 @@ from glasshouse.core.errors import ConfigError
 from glasshouse.core.files import read_json, sha256_text, write_json
 from glasshouse.core.rundir import RunDirectory
 from glasshouse.core.terminal import Terminal, format_seconds
-from glasshouse.meter import Cost, DeviceProfile, Meter
+from glasshouse.meter import Cost, DeviceProfile, Meter, peak_memory_bytes
 from glasshouse.run.fingerprint import fingerprint_sources
 from glasshouse.run.recipe import Recipe
 from glasshouse.run.stages import STAGES, StageContext
@@ -113,11 +111,10 @@ def _write_actual(run: RunDirectory, recipe: Recipe, seconds: float, is_whole: b
     """What the run really took.  `seconds` is the wall time from planning to here; stages hold their own."""
     records: Mapping[str, Any] = {name: _read(run.path / name / "finished.json") for name in recipe.stages}
     cost = sum((Cost.from_json(record["cost"]) for record in records.values()), Cost())
-    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     actual = {
         "seconds": seconds if is_whole else sum(record["seconds"] for record in records.values()),
         "is_one_run": is_whole,
-        "peak_memory_bytes": peak_bytes,
+        "peak_memory_bytes": peak_memory_bytes(),
         "cost": cost.to_json(),
         "stages": records,
         "versions": versions(),

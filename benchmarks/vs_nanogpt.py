@@ -66,6 +66,7 @@ def main() -> None:
     peer_s, peer_loss = statistics.mean(s for s, _ in peer), max(loss for _, loss in peer)
     ratio = round(statistics.median(run["seconds"] for run in runs) / peer_s, 4)
     worst = round(max(run["seconds"] for run in runs) / min(s for s, _ in peer), 4)
+    mean_loss = round(statistics.mean(run["loss"] for run in runs), 4)
     reached = sum(run["loss"] <= peer_loss for run in runs)
     write_result("vs_nanogpt", [
         Figure("time to nanoGPT's validation loss, share of nanoGPT's time (median of seeds / mean of its two runs)",
@@ -74,8 +75,8 @@ def main() -> None:
         Figure("seeds that reach nanoGPT's validation loss", reached, f"of {len(runs)}", "all", reached == len(runs)),
         Figure("wall time, process start to exit (median)", statistics.median(run["seconds"] for run in runs), "s",
                peer_value=round(peer_s, 1)),
-        Figure("loss on the whole validation split (mean of seeds)",
-               round(statistics.mean(run["loss"] for run in runs), 4), "nats a character", peer_value=round(peer_loss, 4)),
+        Figure("loss on the whole validation split (mean of seeds)", mean_loss, "nats a character",
+               peer_value=round(peer_loss, 4)),
         Figure("runs", {"glasshouse": runs, "nanogpt": [[round(s, 1), round(loss, 4)] for s, loss in peer]}, ""),
     ])  # fmt: skip
 

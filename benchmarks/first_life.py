@@ -132,9 +132,13 @@ def help_figure() -> Figure:
 
 def checks_figure() -> Figure:
     started_at = time.perf_counter()
-    quiet(["make", "test"])
+    done = subprocess.run(["make", "test"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     minutes = (time.perf_counter() - started_at) / 60
-    return Figure("make test after installation", round(minutes, 2), "min", "<= 10", minutes <= 10)
+    print(done.stdout[-1500:])
+    unit = "min" if done.returncode == 0 else "min, with failures"
+    return Figure(
+        "make test after installation", round(minutes, 2), unit, "<= 10", minutes <= 10 and not done.returncode
+    )
 
 
 def quiet(command: list[str]) -> None:

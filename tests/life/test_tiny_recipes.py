@@ -60,7 +60,9 @@ def test_half_a_life(recipe: str, text: Path, tmp_path: Path, capsys: pytest.Cap
     assert "The old" in capsys.readouterr().out
 
 
-def test_a_whole_life_on_the_standard_library(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_whole_life_on_the_standard_library(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     main(["run", "tiny/life", "--out", str(tmp_path / "r")])
     run = RunDirectory(tmp_path / "r")
     finished = [e["stage"] for e in run.events() if e["kind"] == "finished"]
@@ -71,6 +73,11 @@ def test_a_whole_life_on_the_standard_library(tmp_path: Path, capsys: pytest.Cap
     assert "predicted" in shown and "talk to it:  glass chat" in shown
     main(["run", "tiny/life", "--out", str(tmp_path / "r")])
     assert capsys.readouterr().out.count("unchanged, not run again") == 6
+    lines = iter(["What is json?", "/history", "/quit"])
+    monkeypatch.setattr("builtins.input", lambda prompt="": next(lines))
+    main(["chat", str(run.path), "--max-tokens", "4"])
+    shown = capsys.readouterr().out
+    assert "each is asked afresh" in shown and "user: What is json?" in shown
 
 
 def test_a_corpus_too_small_for_the_plan_says_what_would_fit(

@@ -158,6 +158,7 @@ def chat(
     model: Path = RUNS / "quickstart",
     *,
     system: str | None = None,
+    history: bool | None = None,
     temperature: float = 0.0,
     top_k: int | None = None,
     top_p: float | None = None,
@@ -174,6 +175,8 @@ def chat(
         A run (runs/quickstart) or a checkpoint folder.
     system
         Instructions that stand before the conversation.
+    history
+        Whether earlier questions and answers are part of the prompt; by default as the model was taught.
     temperature
         0 always takes the likeliest token; higher is more varied.
     top_k, top_p, min_p
@@ -189,7 +192,7 @@ def chat(
 
     sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
                     "repetition_penalty": repetition_penalty, "max_tokens": max_tokens, "seed": seed}  # fmt: skip
-    chat_loop(model, system, sampling)
+    chat_loop(model, system, sampling, history)
 
 
 @app.command

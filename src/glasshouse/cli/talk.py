@@ -17,7 +17,7 @@ from glasshouse.core.environment import start_torch
 HELP = "/reset forgets the conversation, /history shows it, /quit (or Ctrl-D) leaves."
 
 
-def chat_loop(model: Path, system: str | None, sampling: Mapping[str, Any]) -> None:
+def chat_loop(model: Path, system: str | None, sampling: Mapping[str, Any], has_history: bool | None) -> None:
     """Read questions from the terminal (or a pipe) and stream the answers until the input ends."""
     start_torch()
     from glasshouse.core.config import parse_config
@@ -27,6 +27,8 @@ def chat_loop(model: Path, system: str | None, sampling: Mapping[str, Any]) -> N
     session = ChatSession(Engine.load(model), settings, system)
     console = Console(highlight=False)
     is_typed = console.is_terminal
+    if has_history is None and (has_history := not _knows_single_questions(model)) is False:
+        console.print(Text("taught single questions, so each is asked afresh; --history changes that", style="dim"))
     if is_typed:
         _remember_lines()
         console.print(Text(f"{model}. {HELP}", style="dim"))
@@ -45,7 +47,22 @@ def chat_loop(model: Path, system: str | None, sampling: Mapping[str, Any]) -> N
             for message in session.messages:
                 console.print(Text.assemble((f"{message.role}: ", "bold"), printable(message.content)))
         elif line:
+            if not has_history:
+                session.reset()
             _answer(console, session, line)
+
+
+def _knows_single_questions(model: Path) -> bool:
+    """Whether the checkpoint was fine-tuned on made questions alone, one a conversation: earlier turns confuse it."""
+    from glasshouse.checkpoint import load_details
+    from glasshouse.core.errors import CheckpointError
+    from glasshouse.infer import model_folder
+
+    try:
+        recipe = load_details(model_folder(model)).recipe
+    except CheckpointError:  # a foreign checkpoint has no recipe
+        return False
+    return "sft" in recipe.get("stages", ()) and recipe.get("sft", {}).get("conversations") in ("stdlib:", "text:")
 
 
 def _answer(console: Console, session: Any, line: str) -> None:

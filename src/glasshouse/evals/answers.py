@@ -31,8 +31,8 @@ from glasshouse.evals.questions import is_made_up
 from glasshouse.infer import Completion, Engine, SamplingConfig, chat_ids
 
 N_SPARE_TOKENS = 8  # allowed beyond the longest right answer
-N_ITEMS_SAVED = 100  # of each outcome that is right; all that are not, up to:
-MAX_FAULTS_SAVED = 1000
+N_ITEMS_SAVED = 100  # of each outcome that is right
+MAX_FAULTS_SAVED = 500  # of each that is not
 
 Refuses = Callable[[str], bool]
 
@@ -176,7 +176,6 @@ def _by_group(items: Sequence[Item], by: str, seed: int) -> dict[str, list[Score
 
 
 def _worth_saving(items: Sequence[Item]) -> list[Item]:
-    is_fault = {"wrong", "refused", "invented"}
-    faults = [i for i in items if i.outcome in is_fault][:MAX_FAULTS_SAVED]
-    good = [i for o in ("right", "honest") for i in [j for j in items if j.outcome == o][:N_ITEMS_SAVED]]
-    return [*good, *faults]
+    limits = {"right": N_ITEMS_SAVED, "honest": N_ITEMS_SAVED, "wrong": MAX_FAULTS_SAVED, "refused": MAX_FAULTS_SAVED,
+              "invented": MAX_FAULTS_SAVED}  # fmt: skip
+    return [item for outcome, limit in limits.items() for item in [i for i in items if i.outcome == outcome][:limit]]

@@ -18,6 +18,7 @@ app = App(
     name="glass",
     help="Grow your own language model, and see inside it.",
     version=f"Glasshouse {__version__}",
+    help_format="plaintext",  # markdown would take half the time of --help
     result_action="return_value",
 )
 tokenizer_app = App(name="tokenizer", help="Look at a tokenizer at work.")

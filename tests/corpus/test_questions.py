@@ -205,3 +205,16 @@ def test_refusals_are_known_by_their_start() -> None:
 def test_an_unknown_kind_of_question_is_refused(library: Library) -> None:
     with pytest.raises(ValueError, match="summary, signature, module"):
         library.facts[0].answer("colour")
+
+
+def test_what_is_taught_does_not_depend_on_what_the_process_has_imported() -> None:
+    """torch replaces `inspect.getfile`; were it looked at here, a resumed run could be taught other things."""
+    import torch.package  # noqa: F401
+
+    first = Library.introspect()
+    Library.introspect_here()
+    Library.introspect.cache_clear()
+    again = Library.introspect()
+    assert again is not first
+    assert (again.facts, again.existing, again.prose) == (first.facts, first.existing, first.prose)
+    assert "inspect.getfile" in {fact.name for fact in again.facts}

@@ -37,7 +37,7 @@ class Task:
 
 
 class Terminal:
-    """Prints to stderr-free stdout; every method is safe from any stage."""
+    """Prints to standard output; every method is safe from any stage."""
 
     def __init__(self, is_quiet: bool = False, console: Console | None = None) -> None:
         self.is_quiet = is_quiet

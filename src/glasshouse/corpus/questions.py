@@ -13,14 +13,18 @@ Left out: methods and constants; names whose summary is empty, inherited, or lon
 """
 
 import inspect
+import json
 import random
 import re
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache
 
 from glasshouse.core.config import Config
+from glasshouse.core.errors import DataError
 from glasshouse.core.records import Conversation, Message, Question
 from glasshouse.corpus.misspelling import MISSPELLINGS, UNSEEN_MISSPELLINGS, Misspelling
 from glasshouse.corpus.phrasing import (
@@ -303,8 +307,28 @@ class Library:
         self.words = tuple(sorted({word for fact in self.members for word in _words(fact.bare) if len(word) > 2}))
 
     @staticmethod
+    @cache
     def introspect() -> "Library":
-        """The library of the running interpreter: about 2,200 facts in two seconds."""
+        """The library of the running interpreter: about 2,200 facts in two seconds, once a process.
+
+        A fresh interpreter does the looking: what a process has imported changes what is there to see (torch replaces
+        `inspect.getfile`; every import adds names to its parent), and a resumed run must be taught the same as a whole
+        one.  Raises `DataError` where that interpreter fails.
+        """
+        code = "from glasshouse.corpus.questions import Library; Library.introspect_here().print_json()"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        if done.returncode != 0:
+            raise DataError(f"the standard library could not be looked into: {done.stderr.strip()[-300:]}")
+        record = json.loads(done.stdout.splitlines()[-1])
+        return Library([Fact(**fact) for fact in record["facts"]], frozenset(record["existing"]), record["prose"])
+
+    def print_json(self) -> None:
+        facts = [asdict(fact) for fact in self.facts]
+        print(json.dumps({"facts": facts, "existing": sorted(self.existing), "prose": self.prose}))
+
+    @staticmethod
+    def introspect_here() -> "Library":
+        """The library as this process sees it, which depends on what it has imported."""
         modules = public_modules()
         # Plain modules first: an object listed in both `asyncio` and `asyncio.tasks` is taught as the former.
         modules.sort(key=lambda pair: (pair[0].count("."), pair[0]))
@@ -316,8 +340,9 @@ class Library:
         for name, module in modules:
             prose_words.update(re.findall(PROSE_WORD, own_docstring(module) or ""))
             prefix = "" if name == "builtins" else f"{name}."
-            existing.update(f"{prefix}{key}" for key in dir(module))
-            existing.update(dir(module))
+            # Dunder names are the machinery's (`__warningregistry__` comes and goes), and no made-up name is one.
+            keys = [key for key in dir(module) if not key.startswith("__")]
+            existing.update(keys, (f"{prefix}{key}" for key in keys))
             if prefix and (summary := summary_of(module)):
                 facts.append(Fact(name, name, "module", summary))
             for key, value in public_members(name, module):

@@ -1,10 +1,13 @@
 """The command line as a user meets it: exit codes, one clear line an error, nothing made by a refused command."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from glasshouse.cli.main import main
+from glasshouse.cli.commands import app
+from glasshouse.cli.main import VERBS, main
 from glasshouse.cli.talk import printable
 
 TINY = ["--set", "pretrain.steps=1"]
@@ -18,11 +21,51 @@ def fail(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int,
     return int(stop.value.code or 0), " ".join((captured.out + captured.err).split())
 
 
-def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+def test_front_page_is_the_table_of_verbs(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--help"])
-    shown = capsys.readouterr().out
-    verbs = ("quickstart", "run", "resume", "runs", "plan", "report", "chat", "generate", "tokenizer", "doctor")
-    assert [verb for verb in verbs if verb not in shown] == []
+    page = capsys.readouterr().out
+    main([])
+    assert capsys.readouterr().out == page
+    registered = [name for name in app if not name.startswith("-")]
+    assert list(VERBS) == registered
+    assert [verb for verb in registered if f"\n  {verb} " not in page] == []
+    assert max(len(line) for line in page.splitlines()) <= 80
+
+
+def test_front_page_is_shown_without_heavy_imports() -> None:
+    code = (
+        "import sys; from glasshouse.cli.main import main; main(['--help']); "
+        "sys.exit(','.join({'cyclopts', 'rich', 'numpy', 'pydantic', 'torch'} & set(sys.modules)))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert shown.stderr.strip() == ""
+
+
+@pytest.mark.parametrize("verb", [*sorted(set(VERBS) - {"tokenizer"}), "tokenizer show"])
+def test_every_option_of_a_verb_is_explained(verb: str) -> None:
+    command = app
+    for name in verb.split():
+        command = command[name]
+    options = command.assemble_argument_collection(parse_docstring=True)
+    assert [option.name for option in options if option.show and not option.parameter.help] == []
+
+
+def test_options_reach_the_verb(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+    monkeypatch.setattr("glasshouse.cli.life.show_plan", lambda *given: seen.extend(given))
+    main(["plan", "tiny/life", "--time", "10m", "--set", "a=1", "--set", "b=2"])
+    assert seen == ["tiny/life", ("a=1", "b=2"), {"time": "10m"}]
+
+
+def test_a_continuation_varies_where_a_chat_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, object]] = []
+    for verb in ("chat_loop", "print_continuations"):  # both get (model, text, sampling, ...)
+        monkeypatch.setattr(f"glasshouse.cli.talk.{verb}", lambda *given: seen.append(given[2]))
+    main(["chat", "m", "--top-k", "5"])
+    main(["generate", "m", "text", "--top-k", "5", "--stop", "a", "--stop", "b"])
+    chat, text = seen
+    assert (chat["temperature"], chat["top_p"], chat["top_k"]) == (0.0, None, 5)
+    assert (text["temperature"], text["top_p"], text["top_k"], text["stop"]) == (0.8, 0.95, 5, ("a", "b"))
 
 
 @pytest.mark.parametrize(

@@ -1,34 +1,19 @@
 """A batch cut into any microbatches gives the gradient of the whole batch."""
 
-from dataclasses import dataclass
-from typing import Any
-
 import pytest
 import torch
 
 from glasshouse.batch import ConversationConfig, ConversationLoader, EncodedConversation, LMBatch
 from glasshouse.model import ModelConfig, Transformer
 from glasshouse.objective import lm_loss
-from glasshouse.train import TrainConfig, Trainer
+from glasshouse.train.gradient import add_gradient
 
-CPU = torch.device("cpu")
 SHAPE = ModelConfig(vocab_size=60, d_model=24, n_layers=2, n_heads=3, n_kv_heads=1, d_head=8, d_ff=40, max_seq_len=32)
-
-
-@dataclass
-class Bare:
-    """What `Trainer._backward` reads of a trainer."""
-
-    config: TrainConfig
-    objective: Any = lm_loss
-    device: Any = CPU
-    _precision = Trainer._precision
 
 
 def gradients(batch: LMBatch, microbatch_tokens: int | None) -> tuple[float, list[torch.Tensor]]:
     model = Transformer(SHAPE, seed=5)
-    config = TrainConfig(steps=1, seq_len=16, batch_tokens=64, microbatch_tokens=microbatch_tokens)
-    loss_sum, n_targets = Trainer._backward(Bare(config), model, batch)
+    loss_sum, n_targets = add_gradient(model, batch, lm_loss, microbatch_tokens=microbatch_tokens)
     assert n_targets == batch.count_targets()
     return float(loss_sum) / n_targets, [p.grad for p in model.parameters()]
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glasshouse.core.errors import DataError
-from glasshouse.tokenizer import SPECIAL_TOKENS, Tokenizer, TokenizerConfig, train_tokenizer
+from glasshouse.tokenizer import SPECIAL_TOKENS, JinjaTemplate, Tokenizer, TokenizerConfig, train_tokenizer
 from glasshouse.tokenizer.encoders import LONG_RUN, without_surrogates
 
 PIECES = st.sampled_from([*SPECIAL_TOKENS, "<|", "|>", " ", "\n", "\t", "\r\n", "'s", "'LL", "12345", "def f(x):", "é"])
@@ -271,7 +271,7 @@ def test_a_vocabulary_that_holds_a_special_string_as_a_word_is_guarded() -> None
 
 def test_a_template_of_others_is_kept_and_not_taken_for_ours(bpe: Tokenizer, tmp_path: Path) -> None:
     other = Tokenizer(bpe.backend.to_str(), {"chat_template": "{{ messages[0]['content'] }}"})
-    assert other.template is None
+    assert isinstance(other.template, JinjaTemplate)
     other.save(tmp_path)
     assert Tokenizer.load(tmp_path).settings["chat_template"] == "{{ messages[0]['content'] }}"
 

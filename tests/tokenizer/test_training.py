@@ -13,7 +13,6 @@ from glasshouse.core.errors import ConfigError, DataError
 from glasshouse.core.records import ROLES
 from glasshouse.tokenizer import PATTERNS, SPECIAL_TOKENS, Tokenizer, TokenizerConfig, train_tokenizer
 from glasshouse.tokenizer.patterns import from_alphabet, to_alphabet
-from glasshouse.tokenizer.training import SMALLEST
 
 Pair = tuple[bytes, bytes]
 
@@ -53,7 +52,7 @@ def test_a_pair_seen_once_is_no_token() -> None:
 
 @pytest.mark.parametrize("kind", ["bpe", "word", "char"])
 def test_a_vocabulary_too_small_is_refused_and_the_smallest_works(kind: str) -> None:
-    smallest = SMALLEST[kind]
+    smallest = TokenizerConfig(kind=kind).smallest_vocab
     with pytest.raises(ConfigError, match=f"at least {smallest}"):
         train_tokenizer(["x"], parse_config(TokenizerConfig, {"kind": kind, "vocab_size": smallest - 1}))
     tokenizer = train_tokenizer(["hello hello"], parse_config(TokenizerConfig, {"kind": kind, "vocab_size": smallest}))
@@ -81,7 +80,7 @@ def test_reading_stops_at_the_limit_and_says_so(sources: list[str]) -> None:
 
 
 def test_characters_are_numbered_in_code_point_order_and_the_rarest_left_out() -> None:
-    few = SMALLEST["char"] + 2
+    few = TokenizerConfig(kind="char").smallest_vocab + 2
     text = "z" * 3 + "b" * 2 + "é"
     tokenizer = train_tokenizer([text], TokenizerConfig(kind="char", vocab_size=few))
     assert tokenizer.decode(tokenizer.encode(text)) == "zzzbb\ufffd"
@@ -101,7 +100,7 @@ def test_the_headers_of_a_chat_are_always_known(kind: str) -> None:
 
 def test_words_are_the_most_frequent_ones() -> None:
     text = "common " * 9 + "often " * 5 + "rare " * 2
-    tokenizer = train_tokenizer([text], TokenizerConfig(kind="word", vocab_size=SMALLEST["word"] + 2))
+    tokenizer = train_tokenizer([text], TokenizerConfig(kind="word", vocab_size=TokenizerConfig(kind="word").smallest_vocab + 2))
     assert tokenizer.decode(tokenizer.encode(" common often rare")) == " common often\ufffd"
 
 

@@ -1,33 +1,21 @@
-import errno
 import json
 import math
-import resource
-import signal
 from dataclasses import replace
 
 import pytest
 import tiny
 import torch
-from safetensors.torch import load_file
-from tiny import CONFIG, trainer_of
+from tiny import config_of, trainer_of, weights
 
 from glasshouse.batch import LMBatch, PackedLoader
-from glasshouse.core.errors import CheckpointError, ConfigError, DataError, TrainingError
+from glasshouse.core.errors import ConfigError, DataError, TrainingError
 from glasshouse.objective import lm_loss
-from glasshouse.train import GuardConfig, check_corpus, held_out_loss, trainer
-
-
-def config_of(**changes):
-    return CONFIG.model_copy(update=changes)
+from glasshouse.train import GuardConfig, check_corpus, held_out_loss
 
 
 def records(root, name):
     path = root / "run" / name
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def weights(root):
-    return load_file(root / "run/pretrain/checkpoint/model.safetensors")
 
 
 def test_it_learns_records_and_saves(tmp_path):
@@ -160,84 +148,6 @@ def test_hooks_run_at_their_moments_and_change_nothing(tmp_path):
     assert evaluated == [0, 10, 20]
     trainer_of(tmp_path / "b", config).fit()
     assert all(weights(tmp_path / "b")[k].equal(v) for k, v in weights(tmp_path / "a").items())
-
-
-def test_resume_with_other_settings_is_refused(tmp_path):
-    made = trainer_of(tmp_path, config_of(steps=30))
-    made._begin()
-    for _ in range(3):
-        made._step()
-    made._save()
-    with pytest.raises(ConfigError, match=r"train\.steps was 30, now 31"):
-        trainer_of(tmp_path, config_of(steps=31)).fit()
-    assert trainer_of(tmp_path, config_of(steps=30, eval_every=5, checkpoint_every=9)).fit().steps == 30
-
-
-def test_checkpoints_by_time_are_held_to_a_share_of_the_run(tmp_path, monkeypatch):
-    made = trainer_of(tmp_path, config_of(checkpoint_every=None, checkpoint_every_s=10.0))
-    now = made._saved_at
-    for passed, save_s, expected in ((9.9, 0.0, False), (10.1, 0.0, True), (10.1, 1.0, False), (20.1, 1.0, True)):
-        made._save_s = save_s
-        monkeypatch.setattr(trainer.time, "perf_counter", lambda: now + passed)  # noqa: B023
-        assert made._is_checkpoint_due() is expected
-    made.config = config_of(checkpoint_every=None, checkpoint_every_s=None)
-    assert made._is_checkpoint_due() is False
-
-
-# ---- a full disk -----------------------------------------------------------------------------------------------------
-
-
-def full(*args, **kwargs):
-    raise CheckpointError("not saved") from OSError(errno.ENOSPC, "No space left on device")
-
-
-def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path, monkeypatch):
-    made = trainer_of(tmp_path, config_of(steps=30))
-    real, n_saves = trainer.save_checkpoint, 0
-
-    def save(*args, **kwargs):
-        nonlocal n_saves
-        n_saves += 1
-        return real(*args, **kwargs) if n_saves <= 1 else full()
-
-    monkeypatch.setattr(trainer, "save_checkpoint", save)
-    with pytest.raises(TrainingError, match=r"disk is full .*step 14(?s:.*)last good checkpoint is .*step-00000007"):
-        made.fit()
-    monkeypatch.setattr(trainer, "save_checkpoint", real)  # room was made
-    trainer_of(tmp_path, config_of(steps=30)).fit()
-    trainer_of(tmp_path / "whole", config_of(steps=30)).fit()
-    assert all(weights(tmp_path)[k].equal(v) for k, v in weights(tmp_path / "whole").items())
-
-
-def test_the_older_of_two_checkpoints_makes_room(tmp_path, monkeypatch):
-    made = trainer_of(tmp_path, config_of(steps=30))
-    real = trainer.save_checkpoint
-
-    def save(path, *args, **kwargs):
-        return full() if len(list(made.checkpoints.glob("step-*"))) >= 2 else real(path, *args, **kwargs)
-
-    monkeypatch.setattr(trainer, "save_checkpoint", save)
-    assert made.fit().steps == 30
-
-
-def test_a_real_file_size_limit_is_explained(tmp_path):
-    """The operating system refuses the write itself, half-way through a file."""
-    made = trainer_of(tmp_path, config_of(steps=30))
-    made._begin()
-    made._step()
-    made._save()
-    before = sorted(p.name for p in made.checkpoints.rglob("*"))
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
-    try:
-        with pytest.raises(TrainingError, match=r"disk is full(?s:.*)step-00000001"):
-            trainer_of(tmp_path, config_of(steps=30)).fit()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
-    assert sorted(p.name for p in made.checkpoints.rglob("*")) == before
-    assert trainer_of(tmp_path, config_of(steps=30)).fit().steps == 30
 
 
 # ---- what does not belong together -----------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 from glasshouse.batch import EncodedDocument, PackedLoader, TokenShard, write_shard
 from glasshouse.core.environment import start_torch
@@ -31,6 +32,15 @@ CONFIG = TrainConfig(
     metric_every=1, sample_at=(), optim=OptimConfig(matrix_lr=0.01), schedule=ScheduleConfig(warmup_steps=5),
     max_epochs=None,
 )  # fmt: skip
+
+
+def config_of(**changes: Any) -> TrainConfig:
+    return CONFIG.model_copy(update=changes)
+
+
+def weights(root: Path) -> dict[str, torch.Tensor]:
+    """Of the finished model."""
+    return load_file(root / "run/pretrain/checkpoint/model.safetensors")
 
 
 def tokenizer_of(folder: Path) -> Tokenizer:

@@ -31,6 +31,7 @@ class Phrasings:
     closers: Sequence[str]
     prose: Sequence[str]
     alone: Mapping[str, Sequence[str]]  # forms of a name that ask a kind of question by standing among random words
+    p_marked: float = 0.0
     worded: frozenset[str] = frozenset()  # kinds whose names are words: company only where marks show the name's ends
 
     def ask(self, kind: str, name: str, rng: random.Random) -> str:
@@ -38,8 +39,11 @@ class Phrasings:
         if kind in self.alone and rng.random() < P_NAME_AMONG_WORDS:
             name = rng.choice(self.alone[kind]).format(name=name)
             return f"{self.random_words(rng)} {name} {self.random_words(rng)}"
-        phrasing = rng.choice(self.trained[kind])
-        prompt = phrasing.format(name=name)
+        phrasing = spell_out(rng.choice(self.trained[kind]), rng)
+        marked = f"`{name}`" if rng.random() < self.p_marked else name
+        if self.p_marked and rng.random() < P_COLLOQUIAL:
+            phrasing = phrasing[0].lower() + phrasing[1:].rstrip(".?!:")
+        prompt = phrasing.format(name=marked)
         if rng.random() < P_OPENER:
             prompt = rng.choice(self.openers) + prompt
         if rng.random() < P_CLOSER:
@@ -52,6 +56,15 @@ class Phrasings:
 
     def random_words(self, rng: random.Random) -> str:
         return " ".join(rng.choice(self.prose) for _ in range(rng.randint(1, 5)))
+
+
+ALTERNATIVES = re.compile(r"\(([^()]*\|[^()]*)\)")
+P_COLLOQUIAL = 0.25
+
+
+def spell_out(frame: str, rng: random.Random) -> str:
+    """`"(Which|What) module has {name}?"` -> one of its alternatives."""
+    return ALTERNATIVES.sub(lambda match: rng.choice(match[1].split("|")), frame)
 
 
 def fit_prose(words: Iterable[str], unfit: Iterable[str], held_out: Mapping[str, Sequence[str]]) -> list[str]:

@@ -3,6 +3,7 @@
 from glasshouse.tokenizer.chat import ChatTemplate as ChatTemplate
 from glasshouse.tokenizer.chat import EncodedChat as EncodedChat
 from glasshouse.tokenizer.chat import count_targets as count_targets
+from glasshouse.tokenizer.jinja import JinjaTemplate as JinjaTemplate
 from glasshouse.tokenizer.measure import Density as Density
 from glasshouse.tokenizer.measure import measure_density as measure_density
 from glasshouse.tokenizer.measure import readable as readable

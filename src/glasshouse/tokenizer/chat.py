@@ -6,14 +6,14 @@ r"""Conversations to text, to ids and to a loss mask: one renderer for training,
 the same text always, and the same ids always but in one case, on purpose: where a message's content holds a special
 string ("<|im_end|>"), transformers turns it into the special id, so that a user could close his own turn and speak as
 the system.  Here content is data and such a string is encoded as ordinary text (as transformers does when asked by
-`sanitize_control_tokens=True`, from version 5 on).
+`sanitize_control_tokens=True`, from version 5 on).  Templates that come with other models: `jinja`.
 
 Loss mask: True on the tokens of an assistant's content and on the <|im_end|> that closes it, computed from the spans of
 the messages.  Where content begins with a line break, one token may cover the end of the header and the start of the
 content; it is not a target, because at generation the header is given.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,6 +44,9 @@ class TextEncoder(Protocol):
     @property
     def im_end_id(self) -> int: ...
 
+    @property
+    def special_ids(self) -> Mapping[str, int]: ...
+
     def encode(self, text: str) -> list[int]: ...
 
     def tokens_of(self, text: str) -> Sequence[Placed]: ...
@@ -65,6 +68,7 @@ class ChatTemplate:
     """The ChatML form.  It has no state: two of them are equal in all they do."""
 
     jinja = JINJA_TEMPLATE
+    takes_tools = False  # callers who have tools describe them in a system message
 
     def render(self, messages: Sequence[Message], adds_generation_prompt: bool = False) -> str:
         """The conversation as text, for people.  Never encode this text: `encode` knows what is content."""
@@ -72,25 +76,27 @@ class ChatTemplate:
         turns = [f"<|im_start|>{message.role}\n{message.content}<|im_end|>\n" for message in messages]
         return "".join(turns) + ("<|im_start|>assistant\n" if adds_generation_prompt else "")
 
+    def ids(self, tokenizer: TextEncoder, messages: Sequence[Message], adds_generation_prompt: bool = False) -> list[int]:
+        """The ids alone: what a foreign template (`jinja.JinjaTemplate`) gives too."""
+        return self.encode(tokenizer, messages, adds_generation_prompt).ids
+
     def encode(
         self, tokenizer: TextEncoder, messages: Sequence[Message], adds_generation_prompt: bool = False
     ) -> EncodedChat:
         """Ids and loss mask of a conversation; with a generation prompt, ready for the assistant's next word."""
         _check(messages)
-        start, end, line_break = tokenizer.im_start_id, tokenizer.im_end_id, tokenizer.encode("\n")
+        line_break = tokenizer.encode("\n")
         ids: list[int] = []
         mask: list[bool] = []
         for message in messages:
-            header = f"{message.role}\n"
-            body = tokenizer.encode(header + message.content)
+            header, content = _encode_turn(tokenizer, message.role, message.content)
             is_target = message.role == "assistant"
-            n_header = _n_header_tokens(tokenizer, header, message.content, body) if is_target else len(body)
-            ids += [start, *body, end, *line_break]
-            mask += [False] * (1 + n_header) + [is_target] * (len(body) - n_header + 1) + [False] * len(line_break)
+            ids += [*header, *content, tokenizer.im_end_id, *line_break]
+            mask += [False] * len(header) + [is_target] * (len(content) + 1) + [False] * len(line_break)
         if adds_generation_prompt:
-            prompt = [start, *tokenizer.encode("assistant\n")]
-            ids += prompt
-            mask += [False] * len(prompt)
+            header, _ = _encode_turn(tokenizer, "assistant", "")
+            ids += header
+            mask += [False] * len(header)
         return EncodedChat(ids, mask)
 
 
@@ -109,13 +115,16 @@ def count_targets(chats: Iterable[EncodedChat], source: str = "these conversatio
     return n_targets
 
 
-def _n_header_tokens(tokenizer: TextEncoder, header: str, content: str, body: Sequence[int]) -> int:
-    """How many tokens of `body` begin inside the header."""
-    header_ids = tokenizer.encode(header)
-    if body[: len(header_ids)] == header_ids:
-        return len(header_ids)
-    tokens = tokenizer.tokens_of(header + content)
-    return sum(token.start < len(header) for token in tokens)
+def _encode_turn(tokenizer: TextEncoder, role: str, content: str) -> tuple[list[int], list[int]]:
+    """(header, content).  A token that covers the end of the header and the start of the content is the header's."""
+    header = f"{role}\n"
+    if (whole := tokenizer.special_ids.get(f"<|im_start|>{header}")) is not None:
+        return [whole], tokenizer.encode(content)
+    header_ids, body = tokenizer.encode(header), tokenizer.encode(header + content)
+    n_header = len(header_ids)
+    if body[:n_header] != header_ids:
+        n_header = sum(token.start < len(header) for token in tokenizer.tokens_of(header + content))
+    return [tokenizer.im_start_id, *body[:n_header]], body[n_header:]
 
 
 def _check(messages: Sequence[Message]) -> None:

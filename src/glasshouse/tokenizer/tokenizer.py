@@ -20,6 +20,7 @@ import tokenizers
 
 from glasshouse.core.errors import DataError
 from glasshouse.core.files import write_json, write_text
+from glasshouse.core.records import ROLES
 from glasshouse.tokenizer.chat import JINJA_TEMPLATE, ChatTemplate
 from glasshouse.tokenizer.encoders import (
     Encoder,
@@ -31,15 +32,19 @@ from glasshouse.tokenizer.encoders import (
     without_surrogates,
 )
 from glasshouse.tokenizer.foreign import foreign_definition
+from glasshouse.tokenizer.jinja import JinjaTemplate, template_texts
 from glasshouse.tokenizer.patterns import CHARACTER_TO_BYTE, PATTERNS, from_alphabet
 
 END_OF_TEXT = "<|endoftext|>"  # ends a document; also what batches are padded with
 IM_START = "<|im_start|>"
 IM_END = "<|im_end|>"
 SPECIAL_TOKENS = (END_OF_TEXT, IM_START, IM_END)  # ids 0, 1, 2 in every tokenizer trained here
+ROLE_HEADERS = tuple(f"{IM_START}{role}\n" for role in ROLES)  # ids 3, 4, ... where asked for
 UNKNOWN = "<|unk|>"  # word and character level only: bytes leave nothing unknown
 
-OTHER_ENDS = ("</s>", "<|end_of_text|>")  # what other systems call it
+OTHER_ENDS = ("</s>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>")  # what other systems call it
+END_TOKENS = (END_OF_TEXT, IM_END, IM_START, *ROLE_HEADERS)  # a model that opens a new turn has ended its own
+SPECIAL_VARIABLES = tuple(f"{name}_token" for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask"))
 
 DEFINITION_FILE = "tokenizer.json"
 SETTINGS_FILE = "tokenizer_config.json"
@@ -109,6 +114,31 @@ class Tokenizer:
         return self._special(IM_END)
 
     @cached_property
+    def ids(self) -> frozenset[int]:
+        """Every id that has a token; a foreign vocabulary may number with holes."""
+        return frozenset(self._token_strings)
+
+    @cached_property
+    def end_ids(self) -> tuple[int, ...]:
+        """The tokens that end an answer: ours, what the settings name, and what other families use.  May be empty."""
+        stated = self.special_variables.get("eos_token")
+        names = (*END_TOKENS, *([stated] if stated else []), *OTHER_ENDS)
+        return tuple(dict.fromkeys(self.special_ids[name] for name in names if name in self.special_ids))
+
+    @cached_property
+    def begin_ids(self) -> tuple[int, ...]:
+        """What this tokenizer puts before a plain text (Llama 3: `<|begin_of_text|>`); ours put nothing."""
+        marked = self.backend.encode("", add_special_tokens=True).ids
+        return tuple(i for i in marked if i not in self.end_ids)
+
+    @property
+    def special_variables(self) -> dict[str, str]:
+        """What the settings call their special tokens, as templates see them: `{"eos_token": "<|im_end|>", ...}`."""
+        named = {key: self.settings.get(key) for key in SPECIAL_VARIABLES}
+        texts = {key: value.get("content") if isinstance(value, Mapping) else value for key, value in named.items()}
+        return {key: text for key, text in texts.items() if isinstance(text, str)}
+
+    @cached_property
     def unknown_id(self) -> int | None:
         """The id of what the vocabulary does not know; None where nothing is unknown (byte level)."""
         model = self._definition["model"]
@@ -124,10 +154,14 @@ class Tokenizer:
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
     @cached_property
-    def template(self) -> ChatTemplate | None:
-        """The chat template, where it is the one that Glasshouse renders and the vocabulary has its special tokens."""
-        is_ours = self.settings.get("chat_template") == JINJA_TEMPLATE
-        return ChatTemplate() if is_ours and {IM_START, IM_END} <= self.special_ids.keys() else None
+    def template(self) -> ChatTemplate | JinjaTemplate | None:
+        """Ours where the vocabulary has its special tokens, else the one that came with the model."""
+        texts = template_texts(self.settings.get("chat_template"))
+        if "default" not in texts:
+            return None
+        if texts["default"] == JINJA_TEMPLATE:
+            return ChatTemplate() if {IM_START, IM_END} <= self.special_ids.keys() else None
+        return JinjaTemplate(texts["default"], texts.get("tool_use"))
 
     @cached_property
     def is_byte_level(self) -> bool:
@@ -156,6 +190,10 @@ class Tokenizer:
     def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
         """As `encode` for each, on all cores."""
         return self._encoder.encode_batch(list(texts))
+
+    def encode_marked(self, text: str) -> list[int]:
+        """The ids of a text in which special strings ARE special ids.  Only for what a template rendered."""
+        return self._marking_backend.encode(without_surrogates(text), add_special_tokens=False).ids
 
     def encode_with_tokenizers(self, text: str) -> list[int]:
         """The same ids by the other road: `tokenizers` itself.  For tests and for whoever doubts."""
@@ -229,7 +267,8 @@ class Tokenizer:
         if file.suffix != ".json" or not file.exists():
             definition = foreign_definition(path)
             if definition is not None:
-                return Tokenizer(json.dumps(definition, ensure_ascii=False), dict(FOREIGN_SETTINGS))
+                settings = _read_settings(path if path.is_dir() else path.parent)
+                return Tokenizer(json.dumps(definition, ensure_ascii=False), settings)
         try:
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -246,10 +285,7 @@ class Tokenizer:
     @cached_property
     def backend(self) -> tokenizers.Tokenizer:
         """The `tokenizers` object of this definition."""
-        try:
-            backend = tokenizers.Tokenizer.from_str(self._text)
-        except Exception as error:  # `tokenizers` raises nothing narrower
-            raise DataError(f"this {DEFINITION_FILE} is not one that `tokenizers` reads: {error}") from None
+        backend = self._new_backend()
         backend.encode_special_tokens = True  # special strings are not looked for in text
         return backend
 
@@ -258,6 +294,19 @@ class Tokenizer:
         return Tokenizer, (self._text, self.settings)
 
     # Inside.
+
+    @cached_property
+    def _marking_backend(self) -> tokenizers.Tokenizer:
+        return self._new_backend()
+
+    def _new_backend(self) -> tokenizers.Tokenizer:
+        try:
+            backend = tokenizers.Tokenizer.from_str(self._text)
+        except Exception as error:  # `tokenizers` raises nothing narrower
+            raise DataError(f"this {DEFINITION_FILE} is not one that `tokenizers` reads: {error}") from None
+        backend.no_truncation()
+        backend.no_padding()
+        return backend
 
     @cached_property
     def _general(self) -> GeneralEncoder:

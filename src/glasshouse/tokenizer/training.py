@@ -21,24 +21,30 @@ from glasshouse.core.errors import ConfigError, DataError, suggest
 from glasshouse.core.records import ROLES
 from glasshouse.tokenizer.encoders import without_surrogates
 from glasshouse.tokenizer.patterns import CHARACTER_PATTERN, PATTERNS
-from glasshouse.tokenizer.tokenizer import SPECIAL_TOKENS, UNKNOWN, Tokenizer, TrainingRecord
+from glasshouse.tokenizer.tokenizer import ROLE_HEADERS, SPECIAL_TOKENS, UNKNOWN, Tokenizer, TrainingRecord
 
 MAX_PIECE_CHARACTERS = 100_000  # one text handed to the trainer at a time: it keeps several copies of each
 N_BYTE_VALUES = 256
 HEADER_WORDS = (*ROLES, "\n")
-SMALLEST = {  # what each kind must hold whatever the text: special tokens, and bytes or a chat's headers
-    "bpe": N_BYTE_VALUES + len(SPECIAL_TOKENS),
-    "word": len(SPECIAL_TOKENS) + 1 + len(HEADER_WORDS),
-    "char": len(SPECIAL_TOKENS) + 1 + len(set("".join(HEADER_WORDS))),
-}
 
 
 class TokenizerConfig(Config):
     kind: Literal["bpe", "word", "char"] = "bpe"
     vocab_size: int = pydantic.Field(4096, gt=0)  # special tokens included
     pattern: str = "qwen2"  # a name in PATTERNS
+    has_role_tokens: bool = False  # "<|im_start|>user\n" is one token, not three: the same text, shorter conversations
     min_frequency: int = pydantic.Field(2, ge=1)  # a pair or word seen once is no pattern, only memory
     max_train_bytes: int = pydantic.Field(200_000_000, gt=0)  # reading stops here; merges change little beyond
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        return (*SPECIAL_TOKENS, *(ROLE_HEADERS if self.has_role_tokens else ()))
+
+    @property
+    def smallest_vocab(self) -> int:
+        """What each kind must hold whatever the text: special tokens, and bytes or a chat's headers."""
+        n_needed = {"bpe": N_BYTE_VALUES, "word": 1 + len(HEADER_WORDS), "char": 1 + len(set("".join(HEADER_WORDS)))}
+        return len(self.special_tokens) + n_needed[self.kind]
 
     @pydantic.field_validator("pattern")
     @classmethod
@@ -50,9 +56,9 @@ class TokenizerConfig(Config):
 
 def train_tokenizer(texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
     """Learn a tokenizer.  `Tokenizer.trained` tells what was read, and in `note` where the result is not as asked."""
-    if config.vocab_size < SMALLEST[config.kind]:
+    if config.vocab_size < config.smallest_vocab:
         raise ConfigError(
-            f'tokenizer.vocab_size is {config.vocab_size}; kind "{config.kind}" needs at least {SMALLEST[config.kind]} '
+            f'tokenizer.vocab_size is {config.vocab_size}; kind "{config.kind}" needs at least {config.smallest_vocab} '
             f"for its special tokens and {'the 256 bytes' if config.kind == 'bpe' else 'the headers of a chat'}."
         )
     started_at = time.monotonic()
@@ -101,7 +107,7 @@ def _train_bpe(texts: Iterable[str], config: TokenizerConfig) -> Backend:
     trainer = trainers.BpeTrainer(
         vocab_size=config.vocab_size,
         min_frequency=config.min_frequency,
-        special_tokens=_special(SPECIAL_TOKENS),
+        special_tokens=_special(config.special_tokens),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -116,7 +122,7 @@ def _train_words(texts: Iterable[str], config: TokenizerConfig) -> Backend:
     trainer = trainers.WordLevelTrainer(
         vocab_size=config.vocab_size,
         min_frequency=config.min_frequency,
-        special_tokens=_special((*SPECIAL_TOKENS, UNKNOWN)),
+        special_tokens=_special((*config.special_tokens, UNKNOWN)),
         show_progress=False,
     )
     backend.train_from_iterator(texts, trainer)
@@ -141,7 +147,7 @@ def _train_characters(texts: Iterable[str], config: TokenizerConfig) -> Backend:
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(text)
-    special = (*SPECIAL_TOKENS, UNKNOWN)
+    special = (*config.special_tokens, UNKNOWN)
     header = set("".join(HEADER_WORDS))  # a chat's headers must be readable, whatever the text was
     by_count = sorted(
         counts.keys() | header, key=lambda character: (character not in header, -counts[character], character)

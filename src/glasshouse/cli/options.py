@@ -1,0 +1,89 @@
+"""Options that several verbs share: each is named, explained and given its default once."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+RUNS = Path("runs")
+Texts = Annotated[tuple[str, ...], Parameter(show_default=False)]
+Settings = Annotated[
+    Texts, Parameter(help="Override one recipe key: --set pretrain.steps=10. May be repeated.", show_default=False)
+]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Dial:
+    """What decides the size of a life; at most one is given, and it replaces the recipe's own.
+
+    Attributes
+    ----------
+    time
+        Time for the whole life, such as 5m or 1h. (One of time, params and flops.)
+    params
+        Size of the model, such as 5M.
+    flops
+        Floating-point operations of training, such as 1e14.
+    """
+
+    time: str | None = None
+    params: str | None = None
+    flops: str | None = None
+
+    def turned(self) -> dict[str, str]:
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How tokens are drawn in a chat: always the likeliest.
+
+    Attributes
+    ----------
+    temperature
+        0 always takes the likeliest token; higher is more varied.
+    top_k
+        Keep only so many of the likeliest tokens.
+    top_p
+        Keep only the likeliest tokens that together have this probability.
+    min_p
+        Keep only tokens with at least this share of the likeliest one's probability.
+    repetition_penalty
+        Above 1 makes tokens that have occurred less likely.
+    max_tokens
+        The longest text to add.
+    seed
+        Seed of the sampling.
+    """
+
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float = 1.0
+    max_tokens: int = 200
+    seed: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariedSampling(Sampling):
+    """How tokens are drawn in a continuation: with variety, and until a text that ends it.
+
+    Attributes
+    ----------
+    stop
+        Text at which to stop; may be repeated.
+    """
+
+    temperature: float = 0.8
+    top_p: float | None = 0.95
+    stop: Texts = ()
+
+
+RECIPES_DIAL, LIKELIEST, VARIED = Dial(), Sampling(), VariedSampling()

@@ -1,0 +1,33 @@
+"""What a recipe may say about training."""
+
+from pydantic import Field
+
+from glasshouse.core.config import Config
+from glasshouse.optim import OptimConfig, ScheduleConfig
+from glasshouse.train.compiling import CompileMode
+from glasshouse.train.gradient import Precision
+from glasshouse.train.guard import GuardConfig
+
+
+class TrainConfig(Config):
+    steps: int = Field(gt=0)
+    seq_len: int = Field(gt=0)
+    batch_tokens: int = Field(gt=0)
+    microbatch_tokens: int | None = Field(default=None, gt=0)  # None: the whole batch at once
+    optim: OptimConfig = OptimConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    clip_norm: float | None = Field(default=1.0, gt=0)
+    guard: GuardConfig = GuardConfig()
+    precision: Precision = "auto"
+    compile: CompileMode = "auto"
+    eval_every: int | None = Field(default=None, gt=0)  # steps; the end is always evaluated
+    sample_at: tuple[float, ...] = (0.0, 0.05, 0.2, 0.5, 1.0)  # shares of the run
+    checkpoint_every_s: float | None = Field(default=60.0, ge=0)
+    checkpoint_every: int | None = Field(default=None, gt=0)  # steps, beside the time
+    metric_every: int | None = Field(default=None, gt=0)  # steps; None: about once a second
+    max_epochs: float | None = Field(default=100.0, gt=0)  # repeating text more than 40 times adds nothing
+    seed: int = 0  # of the weights and the order of the data, which the caller builds; recorded here
+
+
+# What may differ between a checkpoint and the recipe that resumes it: it does not change the weights.
+FREE_TO_CHANGE = {"eval_every", "sample_at", "checkpoint_every_s", "checkpoint_every", "metric_every", "max_epochs"}

@@ -95,7 +95,8 @@ def foreign(bpe: Tokenizer, template: Any, **settings: Any) -> Tokenizer:
     """`bpe` with the special tokens of two families and somebody else's template."""
     backend = tokenizers.Tokenizer.from_str(bpe.backend.to_str())
     backend.add_special_tokens([tokenizers.AddedToken(text, special=True, normalized=False) for text in SPECIAL])
-    given = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": BEGIN, "eos_token": "<|im_end|>", "chat_template": template, **settings}  # fmt: skip
+    given = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": BEGIN,
+             "eos_token": "<|im_end|>", "chat_template": template, **settings}  # fmt: skip
     return Tokenizer(backend.to_str(), given)
 
 
@@ -130,9 +131,7 @@ def test_text_and_ids_equal_those_of_transformers(pair: Any, messages: list[dict
 
 
 @pytest.mark.parametrize("messages", CONVERSATIONS)
-def test_tools_are_rendered_as_by_transformers(
-    bpe: Tokenizer, tmp_path: Path, messages: list[dict[str, Any]]
-) -> None:
+def test_tools_are_rendered_as_by_transformers(bpe: Tokenizer, tmp_path: Path, messages: list[dict[str, Any]]) -> None:
     ours = foreign(bpe, TOOLS)
     assert_equal((ours, opened(ours, tmp_path)), messages, [WEATHER])
 

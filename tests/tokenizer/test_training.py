@@ -100,7 +100,9 @@ def test_the_headers_of_a_chat_are_always_known(kind: str) -> None:
 
 def test_words_are_the_most_frequent_ones() -> None:
     text = "common " * 9 + "often " * 5 + "rare " * 2
-    tokenizer = train_tokenizer([text], TokenizerConfig(kind="word", vocab_size=TokenizerConfig(kind="word").smallest_vocab + 2))
+    tokenizer = train_tokenizer(
+        [text], TokenizerConfig(kind="word", vocab_size=TokenizerConfig(kind="word").smallest_vocab + 2)
+    )
     assert tokenizer.decode(tokenizer.encode(" common often rare")) == " common often\ufffd"
 
 

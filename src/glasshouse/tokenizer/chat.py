@@ -76,7 +76,9 @@ class ChatTemplate:
         turns = [f"<|im_start|>{message.role}\n{message.content}<|im_end|>\n" for message in messages]
         return "".join(turns) + ("<|im_start|>assistant\n" if adds_generation_prompt else "")
 
-    def ids(self, tokenizer: TextEncoder, messages: Sequence[Message], adds_generation_prompt: bool = False) -> list[int]:
+    def ids(
+        self, tokenizer: TextEncoder, messages: Sequence[Message], adds_generation_prompt: bool = False
+    ) -> list[int]:
         """The ids alone: what a foreign template (`jinja.JinjaTemplate`) gives too."""
         return self.encode(tokenizer, messages, adds_generation_prompt).ids
 

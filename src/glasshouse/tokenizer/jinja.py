@@ -1,9 +1,9 @@
 """A chat template that came with a model: jinja text written by others, rendered as transformers renders it.
 
-Templates are programs from the Hub, and untrusted: they run in jinja's immutable sandbox, see plain JSON values only, and
-can reach nothing outside.  What they may use is what `apply_chat_template` offers (transformers 4.44 to 5): `messages`,
-`tools`, `add_generation_prompt`, the tokenizer's special tokens by name, `raise_exception`, `strftime_now`, `tojson`,
-loop controls and `{% generation %}` (which marks, and prints, what is inside).
+Templates are programs from the Hub, and untrusted: they run in jinja's immutable sandbox, see plain JSON values only,
+and can reach nothing outside.  What they may use is what `apply_chat_template` offers (transformers 4.44 to 5):
+`messages`, `tools`, `add_generation_prompt`, the tokenizer's special tokens by name, `raise_exception`, `strftime_now`,
+`tojson`, loop controls and `{% generation %}` (which marks, and prints, what is inside).
 
 A message's content is data here too: a special string inside it never becomes a special id (see `chat`).  It is broken
 before rendering by `BREAK`, a character that no text holds, and the text is cut there before it is encoded.

@@ -135,11 +135,11 @@ def test_the_random_words_around_questions_are_no_names(library: Library) -> Non
     assert not set(library.prose) & library.existing
 
 
-def test_a_frame_stands_for_hundreds_of_phrasings_and_leaves_no_bracket() -> None:
+def test_a_frame_stands_for_many_phrasings_and_leaves_no_bracket() -> None:
     rng = random.Random(0)
     for kind, frames in TRAINED.items():
         spelt = {spell_out(frame, rng) for frame in frames for _ in range(400)}
-        assert len(spelt) > 150, kind
+        assert len(spelt) > 50, kind
         assert all(text.count("{name}") == 1 and "|" not in text and "(" not in text for text in spelt)
     assert spell_out("(a|b)(c|)", random.Random(1)) in {"ac", "a", "bc", "b"}
 

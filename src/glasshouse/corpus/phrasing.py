@@ -14,10 +14,12 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 HELD_OUT_NAMES_PERCENT = 3
-P_OPENER, P_CLOSER = 0.2, 0.15
-# Words drawn from the docstrings at random, around a third of the questions; around a name alone they ask for its
-# summary.  At 0.5 and 0.25 held-out phrasings did as well as trained ones (82 and 85 %), for longer prompts.
-P_RANDOM_WORDS, P_NAME_AMONG_WORDS = 0.35, 0.15
+P_OPENER, P_CLOSER = 0.1, 0.08
+# Words drawn from the docstrings at random, around some questions; around a name alone they ask for its summary.  Twice
+# as many did as well on held-out phrasings, for longer prompts.
+P_RANDOM_WORDS, P_NAME_AMONG_WORDS = 0.28, 0.08
+P_COLLOQUIAL = 0.25  # begun in lower case, without a mark at the end
+ALTERNATIVES = re.compile(r"\(([^()]*\|[^()]*)\)")
 PROSE_WORD = r"(?<![\w.`'])[A-Za-z]?[a-z]{1,12}(?![\w.(`'])"
 DELIMITED = re.compile(r"`\{name\}`|\"\{name\}\"")
 
@@ -31,8 +33,8 @@ class Phrasings:
     closers: Sequence[str]
     prose: Sequence[str]
     alone: Mapping[str, Sequence[str]]  # forms of a name that ask a kind of question by standing among random words
-    p_marked: float = 0.0
     worded: frozenset[str] = frozenset()  # kinds whose names are words: company only where marks show the name's ends
+    p_marked: float = 0.0  # share of names put in backticks by `ask`; 0 where the phrasings do it themselves
 
     def ask(self, kind: str, name: str, rng: random.Random) -> str:
         """A question in a trained phrasing: `Hi, what is json? Thanks!`, now and then between words of no meaning."""
@@ -58,12 +60,8 @@ class Phrasings:
         return " ".join(rng.choice(self.prose) for _ in range(rng.randint(1, 5)))
 
 
-ALTERNATIVES = re.compile(r"\(([^()]*\|[^()]*)\)")
-P_COLLOQUIAL = 0.25
-
-
 def spell_out(frame: str, rng: random.Random) -> str:
-    """`"(Which|What) module has {name}?"` -> one of its alternatives."""
+    """One of a frame's phrasings: `"(Which|What) module has {name}?"` -> `"What module has {name}?"`."""
     return ALTERNATIVES.sub(lambda match: rng.choice(match[1].split("|")), frame)
 
 

@@ -41,7 +41,9 @@ def test_front_page_is_shown_without_heavy_imports() -> None:
     assert shown.stderr.strip() == ""
 
 
-@pytest.mark.parametrize("verb", [*sorted(set(VERBS) - {"tokenizer"}), "tokenizer show"])
+@pytest.mark.parametrize(
+    "verb", [*sorted(set(VERBS) - {"tokenizer", "key"}), "tokenizer show", "key create", "key list", "key revoke"]
+)
 def test_every_option_of_a_verb_is_explained(verb: str) -> None:
     command = app
     for name in verb.split():

@@ -4,7 +4,6 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from glasshouse.core.errors import CheckpointError, ConfigError
 from glasshouse.infer import Engine, SamplingConfig
-from glasshouse.infer.engine import END_TOKENS
 from glasshouse.model import Transformer
 
 SETTINGS = {
@@ -67,7 +66,7 @@ def test_a_batch_equals_one_by_one(engine, prompts, sampling):
 
 def test_however_the_batches_are_cut(model, tokenizer, prompts, sampling):
     expected = [c.ids for c in Engine(model, tokenizer).generate(prompts, sampling)]
-    for bounds in ({"max_rows": 3}, {"max_batch_bytes": 1}):
+    for bounds in ({"max_running": 3}, {"max_step_tokens": 3, "max_running": 3}, {"max_running": 1}):
         assert [c.ids for c in Engine(model, tokenizer, **bounds).generate(prompts, sampling)] == expected
 
 
@@ -118,7 +117,9 @@ def test_finish_reasons(engine, model, tokenizer, prompts):
 
 
 def test_a_model_that_ends_its_turn_stops(engine):
-    assert set(engine.end_ids) == {engine.tokenizer.special_ids[t] for t in END_TOKENS}
+    assert set(engine.end_ids) == {
+        engine.tokenizer.special_ids[t] for t in ("<|endoftext|>", "<|im_end|>", "<|im_start|>")
+    }
 
 
 def test_the_context_is_filled_to_its_last_token(engine, model, their_model):
@@ -171,7 +172,7 @@ def test_a_tokenizer_larger_than_the_model_is_refused(model, tokenizer):
 
 def test_progress_counts_finished_prompts(model, tokenizer, prompts):
     seen: list[int] = []
-    Engine(model, tokenizer, max_rows=3).generate(prompts, SamplingConfig(max_tokens=2), on_finished=seen.append)
+    Engine(model, tokenizer, max_running=3).generate(prompts, SamplingConfig(max_tokens=2), on_finished=seen.append)
     assert seen == [3, 6, 8]
 
 

@@ -15,15 +15,17 @@ from transformers import (
 
 from glasshouse.core.config import parse_config
 from glasshouse.core.errors import ConfigError
+from glasshouse.infer.sampler import Choice, choose, shape_logits
 from glasshouse.infer.sampling import (
-    Sampler,
     SamplingConfig,
     draw,
     keep_min_p,
     keep_top_k,
     keep_top_p,
+    penalise_counts,
     penalise_repetition,
     scale_by_temperature,
+    uniform,
     uniforms,
 )
 
@@ -84,23 +86,42 @@ def test_all_settings_together_equal_transformers_in_its_order(logits_BV):
         TopPLogitsWarper(0.9), MinPLogitsWarper(0.02),
     ):  # fmt: skip
         theirs = step(seen, theirs)
-    ours = Sampler([config] * 6, seen.tolist(), VOCAB, 1).shape_logits(logits_BV)
+    ours = shape_logits(logits_BV, [Choice(config, prompt, VOCAB) for prompt in seen.tolist()])
     torch.testing.assert_close(ours.softmax(1), theirs.softmax(1))
 
 
 def test_rows_keep_their_own_settings(logits_BV):
     configs = [SamplingConfig(), SamplingConfig(temperature=1, top_k=3, seed=1), SamplingConfig(temperature=1, min_p=1)]
-    sampler = Sampler(configs, [[0]] * 3, VOCAB, 1)
-    kept = torch.isfinite(sampler.shape_logits(logits_BV[:3])).sum(1).tolist()
+    choices = [Choice(config, [0], VOCAB) for config in configs]
+    kept = torch.isfinite(shape_logits(logits_BV[:3], choices)).sum(1).tolist()
     assert kept == [VOCAB, 3, 1]
-    assert sampler.choose(logits_BV[:3], 0)[[0, 2]].tolist() == logits_BV[[0, 2]].argmax(1).tolist()
+    assert choose(logits_BV[:3], choices)[[0, 2]].tolist() == logits_BV[[0, 2]].argmax(1).tolist()
 
 
-def test_select_keeps_each_rows_randomness(logits_BV):
+def test_what_is_drawn_does_not_depend_on_the_other_rows(logits_BV):
     configs = [SamplingConfig(temperature=1, seed=s, repetition_penalty=1.5) for s in range(6)]
-    whole, part = (Sampler(configs, [[1]] * 6, VOCAB, 9) for _ in range(2))
-    part.select(torch.tensor([4, 2]))
-    assert torch.equal(whole.choose(logits_BV, 3)[[4, 2]], part.choose(logits_BV[[4, 2]], 3))
+    choices = [Choice(config, [1], VOCAB) for config in configs]
+    whole = choose(logits_BV, choices)
+    assert torch.equal(whole[[4, 2]], choose(logits_BV[[4, 2]], [choices[4], choices[2]]))
+
+
+def test_presence_and_frequency_penalties_are_openais():
+    count_BV = torch.tensor([[0.0, 1.0, 3.0]])
+    lowered = penalise_counts(torch.zeros(1, 3), count_BV, torch.tensor([0.5]), torch.tensor([0.2]))
+    torch.testing.assert_close(lowered, torch.tensor([[0.0, -0.7, -1.1]]))
+
+
+def test_bias_and_mask(logits_BV):
+    choice = Choice(SamplingConfig(logit_bias={3: 100.0, 4: -100.0}), [0], VOCAB)
+    assert choose(logits_BV[:1], [choice]).tolist() == [3]
+    mask = torch.zeros(VOCAB, dtype=torch.bool)
+    mask[4] = True
+    assert choose(logits_BV[:1], [choice], [mask]).tolist() == [4]
+
+
+@given(st.integers(-(2**63), 2**63 - 1), st.integers(0, 40))
+def test_one_uniform_is_that_of_the_table(seed, index):
+    assert uniform(seed, index) == uniforms([seed], index + 1)[0, index]
 
 
 def test_temperature_zero_row_is_left_alone():
@@ -142,6 +163,7 @@ def test_uniforms_depend_on_seed_and_index_only():
     "values",
     [
         {"temperature": -1}, {"temperature": math.nan}, {"top_k": 0}, {"top_p": 0}, {"top_p": 1.1}, {"min_p": 2},
+        {"presence_penalty": 3}, {"frequency_penalty": -3}, {"logit_bias": {1: 200}}, {"n_logprobs": 21},
         {"repetition_penalty": 0}, {"max_tokens": 0}, {"stop": ("",)}, {"stop": "END"}, {"temprature": 1},
     ],
 )  # fmt: skip

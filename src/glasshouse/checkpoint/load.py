@@ -16,6 +16,8 @@ from glasshouse.meter import Cost
 from glasshouse.model import ModelConfig, Transformer
 from glasshouse.tokenizer import Tokenizer
 
+TOKENIZERS = ("tokenizer.json", "tokenizer.model")  # the first where there are both; old Llamas have only the second
+
 
 @dataclass(frozen=True)
 class Details:
@@ -56,8 +58,8 @@ def load_config(folder: Path) -> ModelConfig:
 
 def load_tokenizer(folder: Path, config: ModelConfig, manifest: Manifest | None = None) -> Tokenizer:
     """The directory's tokenizer, refused when it does not belong to the weights."""
-    if not (folder / "tokenizer.json").is_file():
-        raise CheckpointError(f"{folder}: no tokenizer.json. Weights without their tokenizer cannot be used.")
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        raise CheckpointError(f"{folder}: no {TOKENIZERS[0]}. Weights without their tokenizer cannot be used.")
     tokenizer = Tokenizer.load(folder)
     if manifest is not None and tokenizer.hash != manifest.tokenizer_hash:
         raise CheckpointError(

@@ -91,12 +91,21 @@ def weight_files(folder: Path) -> list[str]:
         pickled = sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth") for p in folder.glob(pattern))
         hint = f" It has {pickled[0]}, a pickle, which is never loaded: convert it." if pickled else ""
         raise CheckpointError(f"{folder}: no {WEIGHTS} and no {INDEX}.{hint}")
+    names = shard_names(folder)
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        raise CheckpointError(f"{folder}: missing {', '.join(missing)}, named in {INDEX}.")
+    return names
+
+
+def shard_names(folder: Path) -> list[str]:
+    """The files that the index names, whether they are there or not."""
+    index = folder / INDEX
     try:
         names = sorted({str(name) for name in read_json(index)["weight_map"].values()})
     except (ValueError, KeyError, AttributeError, TypeError):
         raise CheckpointError(f"{index}: damaged: no readable weight_map. Copy or download it again.") from None
-    if missing := [name for name in names if not safe_path(folder, name, index).is_file()]:
-        raise CheckpointError(f"{folder}: missing {', '.join(missing)}, named in {INDEX}.")
+    for name in names:
+        safe_path(folder, name, index)
     return names
 
 

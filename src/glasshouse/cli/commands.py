@@ -10,12 +10,14 @@ from cyclopts import App, Parameter
 
 from glasshouse import __version__
 from glasshouse.cli.options import (
+    AS_IT_IS,
     LIKELIEST,
     RECIPES_DIAL,
     RUNS,
     VARIED,
     Dial,
     Sampling,
+    Serving,
     Settings,
     Texts,
     VariedSampling,
@@ -29,6 +31,7 @@ app = App(
     default_parameter=Parameter(negative_iterable=()),  # no --empty-set
     result_action="return_value",
 )
+key_app = App(name="key", help="Make, list and revoke the keys of the server.")
 tokenizer_app = App(name="tokenizer", help="Look at a tokenizer at work.")
 
 
@@ -164,6 +167,97 @@ def generate(model: Path, prompt: str, *, n: int = 1, sampling: VariedSampling =
     from glasshouse.cli.talk import print_continuations
 
     print_continuations(model, sys.stdin.read() if prompt == "-" else prompt, sampling.to_json(), n)
+
+
+@app.command
+def serve(*models: str, port: int | None = None, host: str | None = None, serving: Serving = AS_IT_IS) -> None:
+    """Answer the API of OpenAI with models on this machine, on 127.0.0.1 unless told otherwise.
+
+    Parameters
+    ----------
+    models
+        Runs, checkpoint folders or Hugging Face Hub names; without one, runs/quickstart.
+    port
+        The port, by default 8000; 0 takes a free one.
+    host
+        The address to listen on. Any but this machine's own asks every request for a key (glass key create).
+    """
+    from glasshouse.serve.commands import serve_models
+
+    serve_models(models or (str(RUNS / "quickstart"),), {"port": port, "host": host, **serving.to_json()})
+
+
+@app.command
+def studio(*paths: str, port: int | None = None, host: str | None = None, serving: Serving = AS_IT_IS) -> None:
+    """Open the studio, pages in the browser: chat, complete, runs.
+
+    Parameters
+    ----------
+    paths
+        Runs, checkpoint folders, or a folder of runs; without one, runs.
+    port
+        The port, by default 8000; 0 takes a free one.
+    host
+        The address to listen on. Any but this machine's own asks every request for a key (glass key create).
+    """
+    from glasshouse.serve.opening import open_studio
+
+    open_studio(paths or (str(RUNS),), {"port": port, "host": host, **serving.to_json()})
+
+
+app.command(key_app)
+
+
+@key_app.command
+def create(name: str) -> None:
+    """Make a key for a person or a program; it is shown once.
+
+    Parameters
+    ----------
+    name
+        Whom it is for.
+    """
+    from glasshouse.serve.commands import create_key
+
+    create_key(name)
+
+
+@key_app.command(name="list")
+def list_() -> None:
+    """Show the keys: whom they are for, and whether they still open."""
+    from glasshouse.serve.commands import list_keys
+
+    list_keys()
+
+
+@key_app.command
+def revoke(id: str) -> None:
+    """Let a key open nothing from now on.
+
+    Parameters
+    ----------
+    id
+        The key's id, as `glass key list` shows it.
+    """
+    from glasshouse.serve.commands import revoke_key
+
+    revoke_key(id)
+
+
+@app.command
+def export(model: Path, *, standalone: Path) -> None:
+    """Write a model as two files that people can read in one sitting: parameters, and run.py on NumPy alone.
+
+    Parameters
+    ----------
+    model
+        A run (runs/quickstart) or a checkpoint folder.
+    standalone
+        The folder to write.
+    """
+    from glasshouse.cli.serving import export as write_standalone
+
+    write_standalone(model, standalone)
 
 
 app.command(tokenizer_app)

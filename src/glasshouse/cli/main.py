@@ -18,6 +18,10 @@ VERBS = {
     "report": "Write report.html and MODEL_CARD.md of a run again.",
     "chat": "Talk to a model in the terminal.",
     "generate": "Continue a text.",
+    "serve": "Answer the API of OpenAI with models on this machine.",
+    "studio": "Open the studio in the browser: chat, complete, runs.",
+    "key": "Make, list and revoke the keys of the server.",
+    "export": "Write a model as two files that people can read in one sitting.",
     "tokenizer": "Look at a tokenizer at work.",
     "doctor": "Look at this machine, and say what to do about each problem.",
 }

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -86,4 +86,26 @@ class VariedSampling(Sampling):
     stop: Texts = ()
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """How models are held and shared.
+
+    Attributes
+    ----------
+    weights
+        Number format of the weights: fp32, bf16, int8 or int4; by default as they are stored.
+    memory_gib
+        Memory for the model and everything in flight, in GiB; by default most of what is free.
+    """
+
+    weights: Literal["fp32", "bf16", "int8", "int4"] | None = None
+    memory_gib: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        memory_bytes = None if self.memory_gib is None else int(self.memory_gib * 2**30)
+        return {"weights": self.weights, "memory_bytes": memory_bytes}
+
+
+AS_IT_IS = Serving()
 RECIPES_DIAL, LIKELIEST, VARIED = Dial(), Sampling(), VariedSampling()

@@ -22,8 +22,26 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glasshouse"
 
 
+def state_directory() -> Path:
+    """What a person would miss if it were deleted (conversations of the studio): $GLASSHOUSE_STATE, else
+    $XDG_STATE_HOME or ~/.local/state, glasshouse."""
+    if own := os.environ.get("GLASSHOUSE_STATE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "glasshouse"
+
+
 def is_colour_forbidden() -> bool:
     return bool(os.environ.get("NO_COLOR"))
+
+
+def hub_endpoint() -> str | None:
+    """$HF_ENDPOINT where it is set: a mirror in place of the Hugging Face Hub."""
+    return os.environ.get("HF_ENDPOINT") or None
+
+
+def is_hub_offline() -> bool:
+    """Whether $HF_HUB_OFFLINE asks to leave the network alone."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def world() -> tuple[int, int]:

@@ -1,14 +1,12 @@
-"""From logits to the next token: small pure functions over a batch of rows, applied in one literal order.
+"""From logits to the next token: the settings of a request, and small pure functions over a batch of rows.
 
 Shapes: B rows, V vocab.  Units: probabilities are plain, temperature divides logits (nats).
 Every row has its own settings, so the values of one request are tensors of length B here.
-The order is the one `transformers` uses (penalty, temperature, top-k, top-p, min-p); tests compare the distributions.
 Randomness is one number u in [0, 1) a token, a pure function of (the request's seed, the token's index): what a request
 gets can depend neither on its neighbours in a batch nor on how the batch was cut.
-Left out: typical-p, mirostat, logit bias (one function and one line here, each).
+Left out: typical-p, mirostat (one function here and one line in `sampler`, each).
 """
 
-import secrets
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +15,9 @@ from pydantic import field_validator
 from torch import Tensor
 
 from glasshouse.core.config import Config, parse_config
+
+MAX_ALTERNATIVES = 20  # OpenAI's limit
+MASK_64 = 0xFFFF_FFFF_FFFF_FFFF
 
 
 class SamplingConfig(Config):
@@ -27,9 +28,15 @@ class SamplingConfig(Config):
     top_p: float = 1.0  # keep the fewest tokens whose probabilities reach p
     min_p: float = 0.0  # keep tokens at least this share of the likeliest one's probability (arXiv:2407.01082)
     repetition_penalty: float = 1.0  # divides (multiplies, if negative) logits of tokens seen so far (arXiv:1909.05858)
+    presence_penalty: float = 0.0  # taken from the logits of every token generated so far (OpenAI's)
+    frequency_penalty: float = 0.0  # taken from them once for every time they were generated (OpenAI's)
+    logit_bias: dict[int, float] = {}  # id: added to its logit; -100 bans it (OpenAI's)
     max_tokens: int = 256
     stop: tuple[str, ...] = ()  # generation ends before the first of these; nothing of it is shown
+    stop_ids: tuple[int, ...] = ()  # generation ends with the first of these
+    ignores_end: bool = False  # go on after the tokens that end an answer: for measuring
     seed: int | None = None  # None: fresh randomness each time
+    n_logprobs: int = 0  # the likeliest tokens that are reported beside each chosen one
 
     @classmethod
     def of(cls, **values: object) -> "SamplingConfig":
@@ -67,6 +74,23 @@ class SamplingConfig(Config):
             raise ValueError("a number above 0; 1 changes nothing, 1.1 is a usual choice")
         return value
 
+    @field_validator("presence_penalty", "frequency_penalty")
+    @classmethod
+    def _additive_penalty(cls, value: float) -> float:
+        return _within(value, -2.0, 2.0, "0 changes nothing, above 0 makes repeating less likely")
+
+    @field_validator("logit_bias")
+    @classmethod
+    def _logit_bias(cls, value: dict[int, float]) -> dict[int, float]:
+        for bias in value.values():
+            _within(bias, -100.0, 100.0, "-100 bans a token")
+        return value
+
+    @field_validator("n_logprobs")
+    @classmethod
+    def _n_logprobs(cls, value: int) -> int:
+        return int(_within(value, 0, MAX_ALTERNATIVES, "how many likely tokens are reported beside the chosen one"))
+
     @field_validator("max_tokens")
     @classmethod
     def _max_tokens(cls, value: int) -> int:
@@ -92,6 +116,11 @@ def penalise_repetition(logits_BV: Tensor, seen_BV: Tensor, penalty_B: Tensor) -
     """Make tokens seen in the prompt or the answer less likely (penalty > 1)."""
     penalised_BV = torch.where(logits_BV < 0, logits_BV * penalty_B[:, None], logits_BV / penalty_B[:, None])
     return torch.where(seen_BV, penalised_BV, logits_BV)
+
+
+def penalise_counts(logits_BV: Tensor, count_BV: Tensor, presence_B: Tensor, frequency_B: Tensor) -> Tensor:
+    """Lower what was generated before: by `presence` at all, by `frequency` each time."""
+    return logits_BV - (count_BV > 0) * presence_B[:, None] - count_BV * frequency_B[:, None]
 
 
 def scale_by_temperature(logits_BV: Tensor, temperature_B: Tensor) -> Tensor:
@@ -143,74 +172,24 @@ def uniforms(seeds: Sequence[int], n_tokens: int) -> np.ndarray:
     return (mixed_BT >> np.uint64(16)).astype(np.float64) * 2.0**-48
 
 
+def uniform(seed: int, index: int) -> float:
+    """One number of `uniforms`, without NumPy: `uniforms([seed], index + 1)[0, index]`.
+
+    >>> uniform(7, 2) == uniforms([7], 3)[0, 2]
+    True
+    """
+    mixed = (_splitmix_int(seed & MASK_64) + (index + 1) * 0x9E37_79B9_7F4A_7C15) & MASK_64
+    return (_splitmix_int(mixed) >> 16) * 2.0**-48
+
+
+def _splitmix_int(x: int) -> int:
+    x = ((x ^ (x >> 30)) * 0xBF58_476D_1CE4_E5B9) & MASK_64
+    x = ((x ^ (x >> 27)) * 0x94D0_49BB_1331_11EB) & MASK_64
+    return x ^ (x >> 31)
+
+
 def _splitmix(x: np.ndarray) -> np.ndarray:
     """The finaliser of splitmix64 (Steele, Lea, Flood 2014)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D0_49BB_1331_11EB)
     return x ^ (x >> np.uint64(31))
-
-
-class Sampler:
-    """Settings of B requests as tensors, and the tokens each has seen.  A setting no row uses costs nothing."""
-
-    def __init__(self, configs: Sequence[SamplingConfig], prompts: Sequence[Sequence[int]], vocab_size: int,
-                 n_tokens: int, device: torch.device | str = "cpu") -> None:  # fmt: skip
-        """`n_tokens` is the most any row will be asked for (`choose` takes an index below it)."""
-
-        def floats(values: list[float]) -> Tensor:
-            return torch.tensor(values, dtype=torch.float32, device=device)
-
-        self.temperature_B = floats([c.temperature for c in configs])
-        self.top_k_B = torch.tensor([min(c.top_k or vocab_size, vocab_size) for c in configs], device=device)
-        self.top_p_B = floats([c.top_p for c in configs])
-        self.min_p_B = floats([c.min_p for c in configs])
-        self.penalty_B = floats([c.repetition_penalty for c in configs])
-        is_sampled = any(c.temperature > 0 for c in configs)
-        self.uniform_BT = _uniforms_of(configs, n_tokens, device) if is_sampled else None
-        penalises = any(c.repetition_penalty != 1 for c in configs)
-        self.seen_BV = _seen(prompts, vocab_size, device) if penalises else None
-        self._uses_top_k = is_sampled and any(c.top_k is not None for c in configs)
-        self._uses_top_p = is_sampled and any(c.top_p < 1 for c in configs)
-        self._uses_min_p = is_sampled and any(c.min_p > 0 for c in configs)
-
-    def shape_logits(self, logits_BV: Tensor) -> Tensor:
-        """The literal order in which settings act."""
-        if self.seen_BV is not None:
-            logits_BV = penalise_repetition(logits_BV, self.seen_BV, self.penalty_B)
-        if self.uniform_BT is not None:
-            logits_BV = scale_by_temperature(logits_BV, self.temperature_B)
-        if self._uses_top_k:
-            logits_BV = keep_top_k(logits_BV, self.top_k_B)
-        if self._uses_top_p:
-            logits_BV = keep_top_p(logits_BV, self.top_p_B)
-        if self._uses_min_p:
-            logits_BV = keep_min_p(logits_BV, self.min_p_B)
-        return logits_BV
-
-    def choose(self, logits_BV: Tensor, index: int) -> Tensor:
-        """The tokens `ids_B` at place `index` of each answer; remembers them for the repetition penalty."""
-        shaped_BV = self.shape_logits(logits_BV)
-        ids_B = shaped_BV.argmax(dim=1)
-        if self.uniform_BT is not None:
-            ids_B = torch.where(self.temperature_B == 0, ids_B, draw(shaped_BV, self.uniform_BT[:, index]))
-        if self.seen_BV is not None:
-            self.seen_BV.scatter_(1, ids_B[:, None], True)
-        return ids_B
-
-    def select(self, rows: Tensor) -> None:
-        """Keep only these rows, in this order."""
-        for name in ("temperature_B", "top_k_B", "top_p_B", "min_p_B", "penalty_B", "uniform_BT", "seen_BV"):
-            value = getattr(self, name)
-            setattr(self, name, None if value is None else value[rows])
-
-
-def _uniforms_of(configs: Sequence[SamplingConfig], n_tokens: int, device: torch.device | str) -> Tensor:
-    seeds = [secrets.randbits(63) if c.seed is None else c.seed for c in configs]
-    return torch.from_numpy(uniforms(seeds, n_tokens)).to(device)
-
-
-def _seen(prompts: Sequence[Sequence[int]], vocab_size: int, device: torch.device | str) -> Tensor:
-    seen_BV = torch.zeros(len(prompts), vocab_size, dtype=torch.bool, device=device)
-    for row, prompt in enumerate(prompts):
-        seen_BV[row, torch.tensor(list(prompt), device=device)] = True
-    return seen_BV

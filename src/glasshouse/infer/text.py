@@ -52,7 +52,9 @@ class StopFilter:
 class TextStream:
     """Ids in, certain text out: the decoder that waits for whole characters, then the stop filter."""
 
-    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str] = ()) -> None:
+    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str] = (), *, waits: bool = False) -> None:
+        """`waits`: give nothing until `finish`, which then decodes everything at once; not for stop strings."""
+        self._tokenizer, self._waiting = tokenizer, list[int]() if waits else None
         self._decoder = IncrementalDecoder(tokenizer)
         self._filter = StopFilter(stops)
         self._pieces: list[str] = []
@@ -67,10 +69,16 @@ class TextStream:
         return "".join(self._pieces)
 
     def push(self, id: int) -> str:
+        if self._waiting is not None:
+            self._waiting.append(id)
+            return ""
         return self._keep(self._filter.push(self._decoder.push(id)))
 
     def finish(self) -> str:
         """The rest, when no more ids will come: held text, and a mark for bytes that never became a character."""
+        if self._waiting is not None:
+            text, self._waiting = self._tokenizer.decode(self._waiting), []
+            return self._keep(text)
         last = self._filter.push(self._decoder.finish())
         return self._keep(last + self._filter.finish())
 

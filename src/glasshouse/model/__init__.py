@@ -17,11 +17,16 @@ from glasshouse.model.size import flops_per_token as flops_per_token
 if TYPE_CHECKING:
     from glasshouse.model.cache import KVCache as KVCache
     from glasshouse.model.init import InitConfig as InitConfig
+    from glasshouse.model.paged import PagedAttention as PagedAttention
+    from glasshouse.model.paged import PagedCache as PagedCache
     from glasshouse.model.taps import Taps as Taps
     from glasshouse.model.taps import tap_names as tap_names
     from glasshouse.model.transformer import Transformer as Transformer
 
-_LAZY = {"KVCache": "cache", "InitConfig": "init", "Taps": "taps", "tap_names": "taps", "Transformer": "transformer"}
+_LAZY = {
+    "KVCache": "cache", "InitConfig": "init", "PagedAttention": "paged", "PagedCache": "paged", "Taps": "taps",
+    "tap_names": "taps", "Transformer": "transformer",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,7 @@ from glasshouse.model.cache import KVCache
 from glasshouse.model.config import ModelConfig
 from glasshouse.model.init import InitConfig, initialise
 from glasshouse.model.norm import rms_norm
+from glasshouse.model.paged import PagedAttention
 from glasshouse.model.rope import Rotary, rotate
 from glasshouse.model.taps import Taps
 
@@ -73,6 +74,9 @@ class Attention(nn.Module):
         taps, name = context.taps, f"layers.{self.layer}."
         if taps is not None:
             q_BTNH, k_BTKH, v_BTKH = taps(name + "q", q_BTNH), taps(name + "k", k_BTKH), taps(name + "v", v_BTKH)
+        if context.pages is not None:
+            paged_BTD: Tensor = self.o_proj(context.pages.attend(self.layer, q_BTNH, k_BTKH, v_BTKH).flatten(-2))
+            return paged_BTD
         k_BKSH, v_BKSH = k_BTKH.transpose(1, 2), v_BTKH.transpose(1, 2)
         if context.cache is not None:
             k_BKSH, v_BKSH = context.cache.write(self.layer, k_BTKH, v_BTKH, context.position_BT)
@@ -131,7 +135,7 @@ class Block(nn.Module):
 class Context:
     """What every layer of one forward pass shares."""
 
-    __slots__ = ("cache", "mask", "position_BT", "rope", "taps")
+    __slots__ = ("cache", "mask", "pages", "position_BT", "rope", "taps")
 
     def __init__(
         self,
@@ -140,11 +144,13 @@ class Context:
         position_BT: Tensor | None,
         cache: KVCache | None,
         taps: Taps | None,
+        pages: PagedAttention | None = None,
     ) -> None:
         self.rope = rope  # cos and signed sin, broadcastable to (B, T, N, H)
         self.mask = mask  # None: plain causal, T == S; else boolean (B, 1, T, S), True where attention is allowed
         self.position_BT = position_BT  # None with a cache: all rows continue together
         self.cache, self.taps = cache, taps
+        self.pages = pages  # instead of a cache: B is 1, T the new tokens of many sequences
 
 
 class Decoder(nn.Module):
@@ -197,6 +203,7 @@ class Transformer(nn.Module):
         position_BT: Tensor | None = None,
         cache: KVCache | None = None,
         taps: Taps | None = None,
+        pages: PagedAttention | None = None,
     ) -> Tensor:
         """Residual stream after the final norm, (B, T, D).
 
@@ -204,8 +211,9 @@ class Transformer(nn.Module):
         position_BT: positions for RoPE (default 0..T-1); with a cache also the slots that are written.
         cache: without `position_BT` all rows continue where the longest ended, which is right only for rows of one
         length; rows of different lengths pass their positions.
+        pages: the serving engine's memory; B is 1, with a position for every token.
         """
-        context = self._context(ids_BT, document_BT, position_BT, cache, taps)
+        context = self._context(ids_BT, document_BT, position_BT, cache, taps, pages)
         x_BTD = self.model.embed_tokens(ids_BT)
         if taps is not None:
             x_BTD = taps("embed", x_BTD)
@@ -234,10 +242,13 @@ class Transformer(nn.Module):
         position_BT: Tensor | None,
         cache: KVCache | None,
         taps: Taps | None,
+        pages: PagedAttention | None,
     ) -> Context:
         n_time = ids_BT.shape[1]
         if taps is not None:
             taps.begin(self.config)
+        if pages is not None:
+            return Context(self.rotary(0, n_time, position_BT, self.dtype), None, position_BT, None, taps, pages)
         if cache is None:
             self._check_length(n_time)
             mask = None if document_BT is None else document_mask(document_BT)

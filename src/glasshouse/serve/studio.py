@@ -1,0 +1,70 @@
+"""The studio: pages in plain ES modules, and what they ask of the server beside `/v1`.
+
+Files are served from a table made at the start, by exact name: no path in a request is ever joined to a folder.
+Scripts and styles come from these files alone, and nothing is put into a page as markup but through the sanitiser:
+what a model says stays text.  Hosts, origins, keys and sizes are the guard's business (`guard.py`).
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from glasshouse.infer import BackgroundEngine
+from glasshouse.serve.errors import APIError
+from glasshouse.serve.http import APIRouter, FastAPI, RedirectResponse, Response
+from glasshouse.serve.studio_chats import ChatStore, chat_routes
+from glasshouse.serve.studio_models import model_routes
+from glasshouse.serve.studio_runs import RunFolder, beginnings, run_routes
+
+WEB = Path(__file__).parent / "web"
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".LICENSE": "text/plain; charset=utf-8",
+}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types dompurify"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+
+
+def add_studio(app: FastAPI, engines: Mapping[str, BackgroundEngine], runs_root: Path, state_dir: Path) -> None:
+    """Add the studio's pages and its API to an app of `create_app`.  Conversations are kept in `state_dir`/chats."""
+    runs = RunFolder(runs_root)
+    app.include_router(page_routes())
+    app.include_router(chat_routes(ChatStore(state_dir / "chats")))
+    app.include_router(model_routes(engines, partial(beginnings, runs)))
+    app.include_router(run_routes(runs))
+
+
+def page_routes() -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+    files = {path.relative_to(WEB).as_posix(): path for path in WEB.rglob("*") if path.suffix in TYPES}
+
+    @router.get("/")
+    @router.get("/studio")
+    def root() -> Response:
+        return RedirectResponse("/studio/")
+
+    @router.get("/studio/")
+    def index() -> Response:
+        return web_file("index.html")
+
+    @router.get("/studio/web/{name:path}")
+    def web_file(name: str) -> Response:
+        if name not in files:
+            raise APIError(404, "there is no such file")
+        return Response(files[name].read_bytes(), headers=HEADERS, media_type=TYPES[files[name].suffix])
+
+    return router

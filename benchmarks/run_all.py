@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("first_life.py", "vs_nanogpt.py")
+SCRIPTS = ("first_life.py", "vs_nanogpt.py", "engine.py")
 
 
 def main() -> None:

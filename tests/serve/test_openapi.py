@@ -44,5 +44,6 @@ def test_a_few_made_up_requests(server: Running) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_many_made_up_requests(server: Running) -> None:
     hold_to_document(server, "--phases=examples,coverage,fuzzing", "--max-examples=200")

@@ -49,6 +49,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--llama", type=Path, help="a folder that has node_modules/node-llama-cpp and the gguf package")
     parser.add_argument("--only", nargs="*", help="figures whose name contains one of these words; nothing is written")
+    parser.add_argument("--skip", nargs="*", default=[], choices=("soak", "schemathesis"),
+                        help="long ones to leave out; their rows are written as not measured")  # fmt: skip
     parser.add_argument("--measure", nargs=2, metavar=("WHAT", "FOLDER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
@@ -67,7 +69,7 @@ class Comparison:
 
     def __init__(self, folder: Path, arguments: argparse.Namespace) -> None:
         self.folder, self.rounds, self.threads = folder, arguments.rounds, arguments.threads
-        self.only = arguments.only
+        self.only, self.skip = arguments.only, arguments.skip
         self.peers = arguments.llama or fetch_peers(folder / "peers")
         self.model = make_checkpoint(folder)
 
@@ -84,9 +86,10 @@ class Comparison:
         if self.wants("first"):
             found += first_token_figures(self.model, weights="int8")
         if self.wants("soak"):
-            found += soak_figures()
+            found += soak_figures() if "soak" not in self.skip else [not_measured("soak, 10,000 requests, 64 at once")]
         if self.wants("schemathesis"):
-            found.append(schemathesis_figure())
+            what = "schemathesis on the OpenAPI document"
+            found.append(schemathesis_figure(what) if "schemathesis" not in self.skip else not_measured(what))
         return found
 
     def wants(self, *words: str) -> bool:
@@ -146,12 +149,16 @@ class Comparison:
         return path
 
 
-def schemathesis_figure() -> Figure:
+def not_measured(what: str) -> Figure:
+    return Figure(what, None, "", "no failure", False)
+
+
+def schemathesis_figure(what: str) -> Figure:
     """Every case that schemathesis makes of the OpenAPI document, against a real server."""
     command = [sys.executable, "-m", "pytest", "-q", "-m", "slow or not slow", "tests/serve/test_openapi.py"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr[-200:]
-    return Figure("schemathesis on the OpenAPI document", last, "", "no failure", done.returncode == 0)
+    return Figure(what, last, "", "no failure", done.returncode == 0)
 
 
 def ratio_figure(what: str, pairs: list[tuple[dict[str, float], dict[str, float]]], key: str,

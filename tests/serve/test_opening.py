@@ -7,9 +7,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from glasshouse.core.errors import ConfigError
+from glasshouse.infer import Engine
 from glasshouse.serve.app import create_app
 from glasshouse.serve.config import ServeConfig
 from glasshouse.serve.opening import MAX_MODELS, find_models
+from glasshouse.serve.server import load_engine
 from glasshouse.serve.studio import add_studio
 
 
@@ -58,3 +60,13 @@ def test_the_studio_opens_before_any_model_is_finished(tmp_path: Path) -> None:
     with TestClient(app, base_url="http://127.0.0.1:8000") as client:
         assert client.get("/studio/").status_code == 200
         assert [run["name"] for run in client.get("/studio/api/runs").json()] == ["training"]
+
+
+def test_a_slower_runner_is_said(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("glasshouse.serve.server.why_unavailable", lambda: "no C++ compiler here")
+    monkeypatch.setattr("glasshouse.serve.server.Engine.load", lambda *_, **__: engine)
+    load_engine("x", ServeConfig())
+    shown = capsys.readouterr()
+    assert "no C++ compiler here" in shown.out + shown.err

@@ -439,8 +439,8 @@ def test_a_curve_grows_while_it_trains(tab: Any, studio: Studio, said: list[str]
     (run.path / "report.html").write_text("<h1>It</h1><script>document.title = String(window.origin)</script>")
     tab.goto(studio.url + "#/runs/growing")
     line = tab.locator(".chart path.line").first
-    line.wait_for()
-    assert line.get_attribute("data-points") == "4" and "running in pretrain" in tab.locator(".run-head").inner_text()
+    until(tab, lambda: line.get_attribute("data-points") == "4")
+    until(tab, lambda: "running in pretrain" in tab.locator(".run-head").inner_text())
     for step in range(5, 11):
         run.metric("pretrain", step, {"loss": 8.0 / step, "lr": 0.01})
     until(tab, lambda: line.get_attribute("data-points") == "10")

@@ -72,6 +72,40 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Preference:
+    """`chosen` is the better answer to `prompt`, whose last message is not the assistant's."""
+
+    prompt: tuple[Message, ...]
+    chosen: str
+    rejected: str
+    id: str = ""
+    margin: float | None = None  # by how much, on the scale of whoever judged
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """`ranks[i]` is the place of `answers[i]`: 1 is best, equal ranks are ties."""
+
+    prompt: tuple[Message, ...]
+    answers: tuple[str, ...]
+    ranks: tuple[int, ...]
+    id: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Thumb:
+    """One answer, found good or not."""
+
+    prompt: tuple[Message, ...]
+    answer: str
+    is_good: bool
+    id: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """A measured quantity with its uncertainty: `value` with a 95 % interval `[low, high]` over `count` items."""
 

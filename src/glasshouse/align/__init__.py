@@ -1,0 +1,1 @@
+"""Learn from preferences and rewards."""

@@ -1,0 +1,1 @@
+"""Human judgement as data: guidelines, demonstrations, rankings, agreement."""

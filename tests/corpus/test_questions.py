@@ -207,8 +207,12 @@ def test_each_kind_of_made_up_name_can_be_drawn(library: Library, kind: str) -> 
 
 
 def test_refusals_are_known_by_their_start() -> None:
-    assert is_refusal(refusal("json.parse")) and refusal("json.parse").count("`json.parse`") == 1
+    for kind in ("summary", "signature", "module"):
+        sentence = refusal(kind, "json.parse")
+        assert is_refusal(sentence) and sentence.count("`json.parse`") == 1
+    assert refusal("summary", "json.parse").startswith("`json.parse`: ")
     assert not is_refusal("Parse a JSON document.")
+    assert not is_refusal("`json.parse`: Parse what I do not know of.")
 
 
 def test_an_unknown_kind_of_question_is_refused(library: Library) -> None:

@@ -13,9 +13,9 @@ SHAPE = ModelConfig(vocab_size=60, d_model=24, n_layers=2, n_heads=3, n_kv_heads
 
 def gradients(batch: LMBatch, microbatch_tokens: int | None) -> tuple[float, list[torch.Tensor]]:
     model = Transformer(SHAPE, seed=5)
-    loss_sum, n_targets = add_gradient(model, batch, lm_loss, microbatch_tokens=microbatch_tokens)
-    assert n_targets == batch.count_targets()
-    return float(loss_sum) / n_targets, [p.grad for p in model.parameters()]
+    sums = add_gradient(model, batch, lm_loss, microbatch_tokens=microbatch_tokens)
+    assert sums.n_targets == sums.n_head_tokens == batch.count_targets()
+    return float(sums.loss) / sums.n_targets, [p.grad for p in model.parameters()]
 
 
 def plain_batch() -> LMBatch:

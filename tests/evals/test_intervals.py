@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from glasshouse.evals.intervals import bootstrap_interval, proportion_intervals, wilson_interval
+from glasshouse.core.intervals import bootstrap_interval, proportion_intervals, wilson_interval
 
 
 def test_bootstrap_agrees_with_the_normal_interval():
@@ -35,7 +35,7 @@ def test_the_seed_decides():
 
 
 def test_resampling_in_chunks_covers_all_resamples(monkeypatch):
-    monkeypatch.setattr("glasshouse.evals.intervals.CHUNK_COUNTS", 70)
+    monkeypatch.setattr("glasshouse.core.intervals.CHUNK_COUNTS", 70)
     low, high = bootstrap_interval(np.arange(20.0), n_resamples=100)
     assert 4 < low < 9.5 < high < 15
 

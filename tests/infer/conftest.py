@@ -1,16 +1,15 @@
-"""A small random model whose answers vary, with its tokenizer."""
+"""A small random model whose answers vary."""
 
-import json
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
 
 from glasshouse.infer import Engine
 from glasshouse.model import ModelConfig, Transformer
-from glasshouse.tokenizer import Tokenizer, TokenizerConfig, train_tokenizer
+from glasshouse.tokenizer import Tokenizer
+
+from ..conftest import varied_model
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -23,23 +22,12 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tokenizer() -> Tokenizer:
-    texts = [Path(m.__file__).read_text(encoding="utf-8") for m in (json, shutil)]
-    return train_tokenizer([*texts, "Größe, 日本語, 🎉 " * 9], TokenizerConfig(vocab_size=500))
-
-
-@pytest.fixture(scope="session")
 def model(tokenizer: Tokenizer) -> Transformer:
     config = ModelConfig(
         vocab_size=tokenizer.vocab_size, d_model=48, n_layers=2, n_heads=4, n_kv_heads=2, d_head=16, d_ff=96,
         max_seq_len=64,
     )  # fmt: skip
-    model = Transformer(config, seed=5)
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.ndim == 2:
-                weight.mul_(4)  # at initial size every answer would repeat one token
-    return model
+    return varied_model(config)
 
 
 @pytest.fixture(scope="session")

@@ -251,3 +251,24 @@ def test_a_directory_wins_and_asks_no_network(
 )  # fmt: skip
 def test_names(text: str, expected: HubName | None) -> None:
     assert HubName.parse(text) == expected
+
+
+def test_the_commit_is_in_the_record_of_what_is_served(
+    served: Any, publish: Any, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish("v2")
+    monkeypatch.setattr(location, "_fetched", {})
+    monkeypatch.setattr(location, "fetch", lambda name, **_: fetch(name, endpoint=served.endpoint, cache=cache))
+    from fastapi.testclient import TestClient
+
+    from glasshouse.serve.app import create_app
+    from glasshouse.serve.config import ServeConfig
+    from glasshouse.serve.server import load_engine
+
+    config = ServeConfig(keys_folder=cache / "keys", weights="fp32")
+    app = create_app({"m": load_engine(f"{REPO}@v2", config)}, config)
+    with TestClient(app, base_url="http://127.0.0.1:8000") as client:
+        [card] = client.get("/v1/models").json()["data"]
+    commit = hub_server.commit_of("v2")
+    hub = {"repo": REPO, "revision": "v2", "commit": commit, "is_from_cache": False}
+    assert card["metadata"] == {"weights": "fp32", "hub": hub}

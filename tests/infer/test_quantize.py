@@ -1,6 +1,5 @@
 """Weights as small integers: how near they are, how they are kept, and what they cost in bits per byte."""
 
-import math
 from pathlib import Path
 
 import pytest
@@ -11,14 +10,13 @@ from safetensors import safe_open
 
 from glasshouse.checkpoint import save_checkpoint
 from glasshouse.checkpoint.weights import EMBEDDING
-from glasshouse.core.errors import CheckpointError, ConfigError, DataError
+from glasshouse.core.errors import CheckpointError, ConfigError
 from glasshouse.infer import quantize as module
 from glasshouse.infer.quantize import (
     GROUP,
     QuantizedMatrix,
     integer_linear,
     load_quantized,
-    quality_loss,
     quantize,
     quantize_activations,
     quantize_matrix,
@@ -165,22 +163,6 @@ def test_files_say_what_they_are(folder: Path) -> None:
     assert metadata["source"] == module.source_hash(folder)
     with pytest.raises(ConfigError, match="int8 or int4"):
         quantize(folder, "int3")  # type: ignore[arg-type]
-
-
-def test_quality_loss_is_measured_in_bits_per_byte(folder: Path, model: Transformer, tokenizer: Tokenizer) -> None:
-    texts = ["import os\n\ndef f(x):\n    return x\n" * 5, "", "日本語"]
-    eight, four = (quality_loss(folder, w, texts) for w in ("int8", "int4"))
-    assert eight.n_bytes == sum(len(t.encode()) for t in texts)
-    ids = [tokenizer.end_of_text_id, *tokenizer.encode(texts[2])]
-    with torch.no_grad():
-        logp = model(torch.tensor([ids[:-1]]))[0].log_softmax(-1)
-    expected = -sum(float(logp[t, id]) for t, id in enumerate(ids[1:])) / math.log(2) / 9
-    assert quality_loss(folder, "int8", texts[2:]).before == pytest.approx(expected, rel=1e-5)
-    assert abs(eight.loss) < 0.02 * eight.before
-    assert abs(eight.loss) < abs(four.loss)
-    assert "bits per byte" in str(eight)
-    with pytest.raises(DataError, match="text"):
-        quality_loss(folder, "int8", ["", ""])
 
 
 def test_the_torch_module_computes_with_integers(folder: Path, model: Transformer) -> None:

@@ -106,6 +106,8 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(text: Path, tmp_path: Pat
     assert process.returncode == 128 + number, shown
     assert f"glass resume {out}" in " ".join(shown.split()), shown
     assert list((out / "pretrain" / "checkpoints").glob("step-*"))
+    if number == signal.SIGTERM:
+        return  # what is left on disk is the same, and goes on in the same way
     again = subprocess.Popen([*GLASS, "resume", str(out)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     lines = []
     assert again.stdout is not None

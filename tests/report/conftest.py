@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import pytest
 
 from glasshouse.core.files import append_jsonl, write_json, write_text
 from glasshouse.core.rundir import RunDirectory
+
+sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode adds no path
+from judged_records import write_alignment, write_reward_model
 
 PAYLOAD = '<script>window.hacked=1</script><img src=x onerror="window.hacked=1">\'"`]]>'
 START = 1_795_000_000.0
@@ -393,3 +397,14 @@ def finished_run(tmp_path: Path) -> RunDirectory:
 @pytest.fixture
 def make_run() -> Callable[..., RunDirectory]:
     return write_run
+
+
+@pytest.fixture
+def aligned_run(finished_run: RunDirectory) -> RunDirectory:
+    write_alignment(finished_run)
+    return finished_run
+
+
+@pytest.fixture
+def reward_run(tmp_path: Path) -> RunDirectory:
+    return write_reward_model(tmp_path / "runs" / "judge")

@@ -70,3 +70,16 @@ def test_foreign_text_stays_text(finished_run: RunDirectory) -> None:
 )
 def test_code_spans_cannot_be_left(text: str, expected: str) -> None:
     assert card._code(text) == expected
+
+
+def test_alignment_and_reward_models_have_their_card(aligned_run: RunDirectory, reward_run: RunDirectory) -> None:
+    text = model_card(aligned_run)
+    assert (
+        "## Taught by preferences" in text and "- true over wrong: 1,200" in text and "after the stage `align`" in text
+    )
+    assert {"dpo", "conversational"} <= set(front_matter(text)["tags"])
+    text = model_card(reward_run)
+    matter = front_matter(text)
+    assert matter["pipeline_tag"] == "text-classification" and "reward-model" in matter["tags"]
+    assert matter["model-index"][0]["results"][0]["metrics"][0]["args"]["interval_95"] == [0.57, 0.65]
+    assert "AutoModelForSequenceClassification" in text and "recipe.toml" not in text

@@ -1,8 +1,6 @@
 """The page as text, and as a browser shows it (skipped where there is no Chromium)."""
 
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,8 @@ import pytest
 from glasshouse.core.rundir import RunDirectory
 from glasshouse.report import charts, page, render_run
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from ..conftest import until
+
 PAYLOAD_START = "<script>window.hacked"
 
 
@@ -57,8 +56,19 @@ def test_the_page_tells_the_whole_life_in_one_file(finished_run: RunDirectory) -
         assert said in without_scripts
 
 
-def test_foreign_text_is_escaped_everywhere(finished_run: RunDirectory) -> None:
-    html = render_run(finished_run).read_text()
+def test_learning_from_people_has_its_chapters(aligned_run: RunDirectory, reward_run: RunDirectory) -> None:
+    html = render_run(aligned_run).read_text()
+    assert section_ids(html)[:6] == ["life", "trust", "evaluation", "taught", "rises", "learning"]
+    without_scripts = re.sub(r"<script.*?</script>", "", html, flags=re.S)
+    for said in ("true over wrong", "What became of 78 answered wrongly before", "reward −2.5", "1.4 nats a token"):
+        assert said in without_scripts
+    learning = without_scripts.split('id="learning"')[1].split("</section>")[0]
+    assert 'id="align-loss"' in without_scripts and 'id="align-loss"' not in learning
+    assert section_ids(render_run(reward_run).read_text()) == ["reward", "cost", "provenance"]
+
+
+def test_foreign_text_is_escaped_everywhere(aligned_run: RunDirectory) -> None:
+    html = render_run(aligned_run).read_text()
     assert PAYLOAD_START not in html and html.count("&lt;script&gt;window.hacked") > 10
     assert "<img" not in re.sub(r"<script.*?</script>", "", html, flags=re.S)
 
@@ -107,25 +117,16 @@ def test_json_cannot_leave_its_script_element() -> None:
     assert "</script>" not in page._json_in_script({"a": "</script><b>&"})
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-
-
 @pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (400, "dark")])
-def test_in_a_browser(finished_run: RunDirectory, browser: Any, width: int, scheme: str) -> None:
-    path = render_run(finished_run)
+def test_in_a_browser(aligned_run: RunDirectory, browser: Any, width: int, scheme: str) -> None:
+    path = render_run(aligned_run)
     said: list[str] = []
     tab = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True).new_page()
     tab.on("console", lambda message: said.append(message.text))
     tab.on("pageerror", lambda error: said.append(str(error)))
     tab.on("request", lambda request: said.append(request.url) if not request.url.startswith("file:") else None)
     tab.goto(path.as_uri())
-    tab.wait_for_function("document.querySelectorAll('.drawn svg').length === 6")
+    tab.wait_for_function("document.querySelectorAll('.drawn svg').length === 10")
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     for summary in tab.locator("summary").all():
         if summary.is_visible():
@@ -134,8 +135,8 @@ def test_in_a_browser(finished_run: RunDirectory, browser: Any, width: int, sche
     before = tab.locator("#pretrain-loss svg").inner_html()
     tab.get_by_text("time", exact=True).first.click()
     tab.wait_for_function("document.querySelector('.x-axis').textContent === 'minutes'")
-    assert tab.locator("#pretrain-loss svg").inner_html() != before
-    assert tab.locator("svg.life:visible").count() == 1
+    until(tab, lambda: tab.locator("#pretrain-loss svg").inner_html() != before)
+    until(tab, lambda: tab.locator("svg.life:visible").count() == 1)
     assert tab.evaluate("window.hacked") is None
     assert said == []
 
@@ -143,4 +144,4 @@ def test_in_a_browser(finished_run: RunDirectory, browser: Any, width: int, sche
 def test_without_scripts_the_curves_stand_still_but_are_there(finished_run: RunDirectory, browser: Any) -> None:
     tab = browser.new_context(java_script_enabled=False).new_page()
     tab.goto(render_run(finished_run).as_uri())
-    assert tab.locator(".chart > svg").count() == 6
+    until(tab, lambda: tab.locator(".chart > svg").count() == 6)

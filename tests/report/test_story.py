@@ -6,6 +6,7 @@ from glasshouse.core.files import read_json, write_json
 from glasshouse.core.rundir import RunDirectory
 from glasshouse.report import story
 from glasshouse.report.records import read_run
+from glasshouse.report.story import forecast
 
 
 def test_the_headline_says_what_was_made_how_good_and_how_long(finished_run: RunDirectory) -> None:
@@ -62,7 +63,7 @@ def test_predictions_beside_what_happened(finished_run: RunDirectory) -> None:
 
 
 def test_a_bad_prediction_stays_on_the_track() -> None:
-    row = story._comparison("x", 1.0, 9.0, str)
+    row = forecast._comparison("x", 1.0, 9.0, str)
     assert row.at == 100 and not row.is_near and row.difference == "+800 %"
 
 

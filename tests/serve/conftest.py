@@ -3,15 +3,12 @@
 import asyncio
 import http.client
 import json
-import shutil
 import socket
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import openai
@@ -20,12 +17,16 @@ import torch
 
 from glasshouse.core.errors import CheckpointError
 from glasshouse.infer import BackgroundEngine, Delta, Engine, SamplingConfig
-from glasshouse.model import ModelConfig, Transformer
+from glasshouse.model import ModelConfig
 from glasshouse.serve.app import create_app
 from glasshouse.serve.config import ServeConfig
 from glasshouse.serve.http import FastAPI
 from glasshouse.serve.server import Server
-from glasshouse.tokenizer import Tokenizer, TokenizerConfig, train_tokenizer
+from glasshouse.tokenizer import Tokenizer
+
+from ..conftest import until as until
+from ..conftest import varied_model
+from ..conftest import wait_until as wait_until
 
 MODEL = "tiny"
 MAX_SEQ_LEN = 768
@@ -38,23 +39,12 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def tokenizer() -> Tokenizer:
-    texts = [Path(m.__file__).read_text(encoding="utf-8") for m in (json, shutil)]
-    return train_tokenizer([*texts, "Größe, 日本語, 🎉 " * 9], TokenizerConfig(vocab_size=500))
-
-
-@pytest.fixture(scope="session")
 def engine(tokenizer: Tokenizer) -> Engine:
     config = ModelConfig(
         vocab_size=tokenizer.vocab_size, d_model=32, n_layers=2, n_heads=2, n_kv_heads=1, d_head=16, d_ff=64,
         max_seq_len=MAX_SEQ_LEN,
     )  # fmt: skip
-    model = Transformer(config, seed=5)
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.ndim == 2:
-                weight.mul_(4)  # at initial size every answer would repeat one token
-    return Engine(model, tokenizer)
+    return Engine(varied_model(config), tokenizer)
 
 
 @dataclass
@@ -124,14 +114,6 @@ def running(engine: Engine, config: ServeConfig | None = None, background: Any =
     finally:
         server.should_exit = True
         thread.join(20)
-
-
-def wait_until(is_so: Callable[[], bool], seconds: float = 20) -> None:
-    """Fails, with the condition as it stands in the test, where it does not come true."""
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="session")

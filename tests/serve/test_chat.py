@@ -6,8 +6,8 @@ import openai
 import pydantic
 import pytest
 
+from glasshouse.evals.json_schema import fits
 from glasshouse.infer import Engine
-from glasshouse.serve.json_schema import fits
 from glasshouse.serve.template import chat_prompt
 
 from .conftest import MODEL, Running, Scripted, running

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from glasshouse.checkpoint import save_checkpoint
 from glasshouse.core.errors import ConfigError
 from glasshouse.infer import Engine
 from glasshouse.serve.app import create_app
@@ -65,8 +66,8 @@ def test_the_studio_opens_before_any_model_is_finished(tmp_path: Path) -> None:
 def test_a_slower_runner_is_said(
     tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("glasshouse.serve.server.why_unavailable", lambda: "no C++ compiler here")
-    monkeypatch.setattr("glasshouse.serve.server.Engine.load", lambda *_, **__: engine)
-    load_engine("x", ServeConfig())
+    save_checkpoint(tmp_path / "x", engine.model, engine.tokenizer, recipe={}, cost=None, provenance={})
+    monkeypatch.setattr("glasshouse.infer.loading.why_unavailable", lambda: "no C++ compiler here")
+    load_engine(str(tmp_path / "x"), ServeConfig())
     shown = capsys.readouterr()
     assert "no C++ compiler here" in shown.out + shown.err

@@ -2,10 +2,9 @@
 
 import json
 import math
-import shutil
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,15 @@ from typing import Any
 import pytest
 
 from glasshouse.core.rundir import RunDirectory
+from glasshouse.feedback.store import FeedbackStore
 from glasshouse.infer import BackgroundEngine, Engine
 from glasshouse.serve.app import create_app
 from glasshouse.serve.config import ServeConfig
 from glasshouse.serve.server import Server
 from glasshouse.serve.studio import add_studio
 
-from .conftest import MODEL, Scripted, wait_until
+from .conftest import MODEL, Scripted, until, wait_until
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = (
     "<script>window.hacked=1</script><img src=x onerror='window.hacked=1'><svg onload=window.hacked=1>\n"
     "[link](javascript:window.hacked=1) ![x](http://evil.example/x.png) "
@@ -73,15 +72,6 @@ def studio(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-
-
-@pytest.fixture(scope="module")
 def complaints() -> list[str]:
     return []
 
@@ -116,15 +106,6 @@ def tab(window: Any, studio: Studio, said: list[str]) -> Iterator[Any]:
     assert window.evaluate("window.hacked") is None
 
 
-def until(tab: Any, is_so: Callable[[], bool]) -> None:
-    """Playwright's own way compiles text inside the page, which the page's policy rightly refuses."""
-    for _ in range(300):
-        if is_so():
-            return
-        tab.wait_for_timeout(100)
-    raise AssertionError("waited in vain")
-
-
 def ask(tab: Any, text: str) -> None:
     n_answers = tab.locator(".answer").count()
     tab.fill("#question", text)
@@ -134,8 +115,10 @@ def ask(tab: Any, text: str) -> None:
 
 def wait_for_answer(tab: Any) -> str:
     until(tab, lambda: tab.locator(".answer").count() > 0 and tab.locator(".answer.live").count() == 0)
-    tab.wait_for_timeout(100)  # the last drawing
-    return str(tab.locator(".answer .markdown").last.inner_text())
+    said = None
+    while said != (said := str(tab.locator(".answer .markdown").last.inner_text())):
+        tab.wait_for_timeout(100)  # the last drawing
+    return said
 
 
 # ---- chat ------------------------------------------------------------------------------------------------------------
@@ -151,9 +134,11 @@ def test_an_answer_streams_and_is_kept(tab: Any, studio: Studio, said: list[str]
     until(tab, lambda: "#/chat/" in tab.url)
     tab.reload()
     tab.wait_for_selector(".answer")
-    assert tab.locator(".question .said").inner_text() == "Count!"
-    assert tab.locator(".markdown").inner_text() == "one two three four five six seven eight"
-    assert "tokens" in tab.locator(".meta").inner_text() and tab.locator(".title").input_value() == "Count!"
+    until(tab, lambda: tab.locator(".question .said").inner_text() == "Count!")
+    until(tab, lambda: tab.locator(".markdown").inner_text() == "one two three four five six seven eight")
+    until(
+        tab, lambda: "tokens" in tab.locator(".meta").inner_text() and tab.locator(".title").input_value() == "Count!"
+    )
     ask(tab, "And again?")
     wait_for_answer(tab)
     assert "one two three" in studio.speaker.asked[-1] and "Count!" in studio.speaker.asked[-1]
@@ -167,11 +152,11 @@ def test_stop_keeps_what_was_said_and_ends_the_work(tab: Any, studio: Studio) ->
     until(tab, lambda: "word" in tab.locator(".markdown").inner_text())
     tab.click("[aria-label='Stop (Esc)']")
     text = wait_for_answer(tab)
-    assert "stopped" in tab.locator(".meta").inner_text() and 0 < text.count("word") < 400
+    until(tab, lambda: "stopped" in tab.locator(".meta").inner_text() and 0 < text.count("word") < 400)
     wait_until(lambda: studio.speaker.n_cancelled == n_cancelled + 1)
     tab.reload()
     tab.wait_for_selector(".answer")
-    assert tab.locator(".markdown").inner_text() == text and "stopped" in tab.locator(".meta").inner_text()
+    until(tab, lambda: tab.locator(".markdown").inner_text() == text and "stopped" in tab.locator(".meta").inner_text())
 
 
 def test_asking_differently_keeps_both(tab: Any, studio: Studio) -> None:
@@ -182,10 +167,13 @@ def test_asking_differently_keeps_both(tab: Any, studio: Studio) -> None:
     tab.fill("[aria-label='Edit the question']", "Second")
     tab.press("[aria-label='Edit the question']", "Enter")
     until(tab, lambda: tab.locator(".said").inner_text() == "Second")
-    assert wait_for_answer(tab) == "Otherwise." and tab.locator(".switcher span").inner_text() == "2/2"
+    until(tab, lambda: wait_for_answer(tab) == "Otherwise." and tab.locator(".switcher span").inner_text() == "2/2")
     assert "First" not in studio.speaker.asked[-1]
     tab.click("[aria-label='Earlier version']")
-    assert tab.locator(".said").inner_text() == "First" and tab.locator(".markdown").inner_text() == "So it is."
+    until(
+        tab,
+        lambda: tab.locator(".said").inner_text() == "First" and tab.locator(".markdown").inner_text() == "So it is.",
+    )
 
 
 def test_answering_again(tab: Any, studio: Studio) -> None:
@@ -196,7 +184,7 @@ def test_answering_again(tab: Any, studio: Studio) -> None:
     until(tab, lambda: tab.locator(".switcher").count() == 1)
     assert wait_for_answer(tab) == "Somebody else."
     tab.click("[aria-label='Earlier version']")
-    assert tab.locator(".markdown").inner_text() == "So it is."
+    until(tab, lambda: tab.locator(".markdown").inner_text() == "So it is.")
 
 
 def test_two_models_side_by_side(tab: Any, studio: Studio) -> None:
@@ -206,14 +194,14 @@ def test_two_models_side_by_side(tab: Any, studio: Studio) -> None:
     tab.press("#set-max_tokens", "Tab")
     ask(tab, "Both of you?")
     wait_for_answer(tab)
-    assert tab.locator(".answer .model").all_inner_texts() == ["speaker", MODEL]
+    until(tab, lambda: tab.locator(".answer .model").all_inner_texts() == ["speaker", MODEL])
     boxes = [answer.bounding_box() for answer in tab.locator(".answer").all()]
     assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"] and boxes[0]["y"] == boxes[1]["y"]
-    assert tab.locator(".markdown").first.inner_text() == "So it is."
+    until(tab, lambda: tab.locator(".markdown").first.inner_text() == "So it is.")
     until(tab, lambda: "#/chat/" in tab.url)
     tab.reload()
     tab.wait_for_selector(".answer")
-    assert tab.locator(".pickers select").count() == 2 and tab.locator(".answer").count() == 2
+    until(tab, lambda: tab.locator(".pickers select").count() == 2 and tab.locator(".answer").count() == 2)
 
 
 def test_hostile_text_stays_text(tab: Any, studio: Studio, said: list[str]) -> None:
@@ -257,10 +245,10 @@ def test_markdown_and_code(tab: Any, studio: Studio) -> None:
         ".hl-comment": 1,
     }.items():
         assert tab.locator(f".markdown {selector}").count() == count, selector
-    assert tab.locator(".code code").inner_text() == "def f(x):  # why\n    return 'x'"
+    until(tab, lambda: tab.locator(".code code").inner_text() == "def f(x):  # why\n    return 'x'")
     tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
     tab.click("[aria-label='Copy this code']")
-    assert tab.evaluate("navigator.clipboard.readText()").startswith("def f(x)")
+    until(tab, lambda: tab.evaluate("navigator.clipboard.readText()").startswith("def f(x)"))
 
 
 def test_settings_reach_the_server(tab: Any, studio: Studio) -> None:
@@ -286,10 +274,10 @@ def test_what_no_longer_fits_is_said(tab: Any, studio: Studio) -> None:
     wait_for_answer(tab)
     ask(tab, "more " * 110)
     wait_for_answer(tab)
-    assert "no longer fit" in tab.locator(".answer .note").last.inner_text()
+    until(tab, lambda: "no longer fit" in tab.locator(".answer .note").last.inner_text())
     ask(tab, "x" * 9000)
     until(tab, lambda: tab.locator(".note.bad").count() == 1)
-    assert "Shorten it" in tab.locator(".note.bad").inner_text()
+    until(tab, lambda: "Shorten it" in tab.locator(".note.bad").inner_text())
 
 
 def test_export_can_be_trained_on(tab: Any) -> None:
@@ -306,6 +294,35 @@ def test_export_can_be_trained_on(tab: Any) -> None:
     assert "## What is it?" in Path(caught.value.path()).read_text() and caught.value.suggested_filename.endswith(".md")
 
 
+def test_a_thumb_and_a_better_answer_land_among_the_labels(tab: Any, studio: Studio, said: list[str]) -> None:
+    store = FeedbackStore(studio.state / "labels.db")
+    standing = lambda: [label.value for label in store.labels("chat")]  # noqa: E731
+    ask(tab, f"Is it good? {HOSTILE}")
+    wait_for_answer(tab)
+    tab.click("[aria-label='Good answer']")
+    until(tab, lambda: tab.locator("[data-act=up][aria-pressed=true]").count() == 1)
+    assert standing() == [{"is_good": True}]
+    tab.click("[aria-label='Bad answer']")
+    until(tab, lambda: tab.locator("[data-act=down][aria-pressed=true]").count() == 1)
+    assert standing() == [{"is_good": False}]
+    tab.click("[aria-label='Bad answer']")
+    until(tab, lambda: tab.locator("[data-act=down][aria-pressed=true]").count() == 0)
+    assert standing() == []
+    tab.click("[aria-label='Write a better answer']")
+    tab.fill("[aria-label='A better answer']", HOSTILE)
+    tab.press("[aria-label='A better answer']", "Control+Enter")
+    until(tab, lambda: tab.locator(".better summary").count() == 1)
+    assert standing() == [{"is_good": False, "better": HOSTILE.strip()}]
+    tab.click(".better summary")
+    assert tab.locator(".better").locator("script, img, iframe, svg, a[href^='javascript']").count() == 0
+    [item] = store.items("chat")
+    assert item.prompt[-1].content.startswith("Is it good?") and item.candidates[0].text == "So it is."
+    assert item.candidates[0].model == "speaker" and len(store.history("chat")) == 4
+    tab.reload()
+    until(tab, lambda: tab.locator("[data-act=down][aria-pressed=true]").count() == 1)
+    until(tab, lambda: tab.locator(".better summary").count() == 1 and said == [])
+
+
 def test_chat_by_keyboard_alone(tab: Any, studio: Studio) -> None:
     key = tab.keyboard
     key.type("First line")
@@ -313,14 +330,14 @@ def test_chat_by_keyboard_alone(tab: Any, studio: Studio) -> None:
     key.type("second line")
     key.press("Enter")
     assert wait_for_answer(tab) == "So it is."
-    assert tab.locator(".said").inner_text() == "First line\nsecond line"
+    until(tab, lambda: tab.locator(".said").inner_text() == "First line\nsecond line")
     studio.speaker.say("long " * 300, pause_s=0.03)
     key.type("Go")
     key.press("Enter")
     until(tab, lambda: "long" in tab.locator(".markdown").last.inner_text())
     key.press("Escape")
     wait_for_answer(tab)
-    assert "stopped" in tab.locator(".meta").last.inner_text()
+    until(tab, lambda: "stopped" in tab.locator(".meta").last.inner_text())
     studio.speaker.say("Edited.")
     tab.evaluate("document.activeElement.blur()")
     key.press("e")
@@ -332,10 +349,10 @@ def test_chat_by_keyboard_alone(tab: Any, studio: Studio) -> None:
     tab.evaluate("document.activeElement.blur()")
     key.press("n")
     tab.wait_for_selector(".welcome")
-    assert tab.evaluate("document.activeElement.id") == "question"
+    until(tab, lambda: tab.evaluate("document.activeElement.id") == "question")
     tab.evaluate("document.activeElement.blur()")
     key.press("?")
-    assert tab.locator("dialog.shortcuts").is_visible()
+    until(tab, lambda: tab.locator("dialog.shortcuts").is_visible())
     key.press("Escape")
     key.press("3")
     tab.wait_for_selector(".runs-page")
@@ -394,7 +411,7 @@ def test_it_writes_on_and_another_choice_branches(sheet: Any, said: list[str]) -
     sheet.click(".popover .choice >> nth=2")
     until(sheet, lambda: sheet.locator(".branches button").count() == 1 and sheet.locator(".writing-on").count() == 0)
     until(sheet, lambda: sheet.locator(".flow").text_content() != before)
-    assert sheet.locator(".token").first.text_content() == first
+    until(sheet, lambda: sheet.locator(".token").first.text_content() == first)
     sheet.keyboard.press("Escape")
     sheet.click(".branches button")
     until(sheet, lambda: sheet.locator(".flow").text_content() == before)
@@ -405,7 +422,7 @@ def test_choosing_the_next_token(sheet: Any) -> None:
     label = sheet.locator(".next-box .choice").nth(3).get_attribute("aria-label")
     sheet.click(".next-box .choice >> nth=3")
     until(sheet, lambda: sheet.locator(".token").count() == 1)
-    assert sheet.locator(".token").get_attribute("aria-label") == label
+    until(sheet, lambda: sheet.locator(".token").get_attribute("aria-label") == label)
     until(sheet, lambda: sheet.locator(".next-box [data-logp]").count() == 12)
     sheet.keyboard.press("Alt+1")
     until(sheet, lambda: sheet.locator(".token").count() == 2)
@@ -419,11 +436,14 @@ def test_tokens_by_keyboard(sheet: Any) -> None:
     until(sheet, lambda: sheet.locator(".token").count() >= 2 and sheet.locator(".writing-on").count() == 0)
     sheet.focus(".token >> nth=0")
     sheet.keyboard.press("ArrowRight")
-    assert sheet.evaluate("document.activeElement.dataset.at") == "1" and sheet.locator(".popover").is_visible()
+    until(
+        sheet,
+        lambda: sheet.evaluate("document.activeElement.dataset.at") == "1" and sheet.locator(".popover").is_visible(),
+    )
     sheet.keyboard.press("ArrowDown")
-    assert sheet.evaluate("document.activeElement.closest('.popover') !== null")
+    until(sheet, lambda: sheet.evaluate("document.activeElement.closest('.popover') !== null"))
     sheet.keyboard.press("Escape")
-    assert not sheet.locator(".popover").is_visible()
+    until(sheet, lambda: not sheet.locator(".popover").is_visible())
 
 
 # ---- runs ------------------------------------------------------------------------------------------------------------
@@ -444,12 +464,12 @@ def test_a_curve_grows_while_it_trains(tab: Any, studio: Studio, said: list[str]
     for step in range(5, 11):
         run.metric("pretrain", step, {"loss": 8.0 / step, "lr": 0.01})
     until(tab, lambda: line.get_attribute("data-points") == "10")
-    assert tab.locator(".chart .now").first.inner_text() == "0.8"
+    until(tab, lambda: tab.locator(".chart .now").first.inner_text() == "0.8")
     run.event("pretrain", "interrupted", step=10)
     until(tab, lambda: "interrupted in pretrain" in tab.locator(".run-head").inner_text())
     tab.focus(".plot >> nth=0")
     tab.keyboard.press("ArrowLeft")
-    assert "step 10" in tab.locator(".tip").first.inner_text()
+    until(tab, lambda: "step 10" in tab.locator(".tip").first.inner_text())
     assert (
         tab.locator(".run script, .run img").count() == 0 and "<script>" in tab.locator(".samples").first.inner_text()
     )
@@ -493,8 +513,8 @@ def test_every_page_fits(studio: Studio, browser: Any, width: int, scheme: str) 
     dark = tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(14, 20, 17)"
     assert dark == (scheme == "dark") and said == []
     tab.click("#theme")
-    assert (tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(14, 20, 17)") != dark
+    until(tab, lambda: (tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(14, 20, 17)") != dark)
     tab.reload()
     tab.wait_for_selector(".runs-page")
-    assert (tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(14, 20, 17)") != dark
+    until(tab, lambda: (tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(14, 20, 17)") != dark)
     context.close()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glasshouse.serve.json_schema import fits
+from glasshouse.evals.json_schema import fits
 from glasshouse.serve.tools import CallReader, call_text, forced_schema, with_plain_tools
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

@@ -42,6 +42,21 @@ def test_the_same_seed_gives_the_same_bits(tmp_path):
     assert not all(weights(tmp_path / "c")[k].equal(v) for k, v in weights(tmp_path / "a").items())
 
 
+def test_what_a_loss_tells_reaches_the_records_as_a_mean_over_targets(tmp_path):
+    def objective(model, batch):
+        output = lm_loss(model, batch)
+        return replace(output, metrics={"x/first": torch.tensor(2.0 * output.n_targets), "x/ids": batch.ids_BT.sum()})
+
+    made = trainer_of(tmp_path, config_of(steps=4, metric_every=2, microbatch_tokens=32))
+    made.objective, seen = objective, []
+    made.loader.batch_at = lambda cursor, inner=made.loader.batch_at: seen.append(inner(cursor)) or seen[-1]
+    made.fit()
+    found = [r["metrics"] for r in records(tmp_path, "metrics.jsonl")]
+    assert [m["x/first"] for m in found] == [2.0, 2.0]
+    pairs = [(float(a.ids_BT.sum()) + float(b.ids_BT.sum())) / 128 for (a, _), (b, _) in (seen[1:3], seen[3:5])]
+    assert [m["x/ids"] for m in found] == pytest.approx(pairs)  # the first batch was also the compiler's probe
+
+
 class Poisoned:
     """A loader whose batches at some indices make the loss not finite or huge."""
 

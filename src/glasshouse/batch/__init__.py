@@ -1,5 +1,9 @@
 """Ids into mixed, packed, resumable tensors."""
 
+from glasshouse.batch.batch import Batch as Batch
+from glasshouse.batch.comparisons import Comparison as Comparison
+from glasshouse.batch.comparisons import ComparisonReport as ComparisonReport
+from glasshouse.batch.comparisons import encode_comparisons as encode_comparisons
 from glasshouse.batch.conversations import ConversationConfig as ConversationConfig
 from glasshouse.batch.conversations import ConversationLoader as ConversationLoader
 from glasshouse.batch.conversations import ConversationReport as ConversationReport
@@ -11,8 +15,16 @@ from glasshouse.batch.cursor import Loader as Loader
 from glasshouse.batch.lm_batch import LMBatch as LMBatch
 from glasshouse.batch.packed import PackedLoader as PackedLoader
 from glasshouse.batch.packed import Source as Source
+from glasshouse.batch.preferences import PreferenceBatch as PreferenceBatch
+from glasshouse.batch.preferences import PreferenceLoader as PreferenceLoader
+from glasshouse.batch.rollouts import RolloutBatch as RolloutBatch
 from glasshouse.batch.shard import EncodedDocument as EncodedDocument
 from glasshouse.batch.shard import Location as Location
 from glasshouse.batch.shard import TokenShard as TokenShard
 from glasshouse.batch.shard import encode_documents as encode_documents
 from glasshouse.batch.shard import write_shard as write_shard
+from glasshouse.batch.thumbs import EncodedThumb as EncodedThumb
+from glasshouse.batch.thumbs import ThumbBatch as ThumbBatch
+from glasshouse.batch.thumbs import ThumbLoader as ThumbLoader
+from glasshouse.batch.thumbs import encode_thumbs as encode_thumbs
+from glasshouse.batch.thumbs import thumbs_of as thumbs_of

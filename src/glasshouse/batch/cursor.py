@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from glasshouse.batch.lm_batch import LMBatch
+from glasshouse.batch.batch import Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Loader(Protocol):
 
     def start(self) -> Cursor: ...
 
-    def batch_at(self, cursor: Cursor) -> tuple[LMBatch, Cursor]: ...
+    def batch_at(self, cursor: Cursor) -> tuple[Batch, Cursor]: ...
 
     def describe(self) -> dict[str, Any]:
         """What decides the order and content of batches; a resumed run must find the same."""

@@ -18,16 +18,20 @@ if TYPE_CHECKING:
     from glasshouse.checkpoint.load import load_config as load_config
     from glasshouse.checkpoint.load import load_details as load_details
     from glasshouse.checkpoint.load import load_model as load_model
+    from glasshouse.checkpoint.load import load_scorer as load_scorer
     from glasshouse.checkpoint.load import load_tokenizer as load_tokenizer
     from glasshouse.checkpoint.save import check_tokenizer_fits as check_tokenizer_fits
     from glasshouse.checkpoint.save import save_checkpoint as save_checkpoint
     from glasshouse.checkpoint.state import TrainingState as TrainingState
     from glasshouse.checkpoint.state import load_training_state as load_training_state
+    from glasshouse.checkpoint.weights import fill_weights as fill_weights
 
 _LAZY = {
-    "Details": "load", "load_config": "load", "load_details": "load", "load_model": "load", "load_tokenizer": "load",
+    "Details": "load", "load_config": "load", "load_details": "load", "load_model": "load", "load_scorer": "load",
+    "load_tokenizer": "load",
     "check_tokenizer_fits": "save", "save_checkpoint": "save",
     "TrainingState": "state", "load_training_state": "state",
+    "fill_weights": "weights",
 }  # fmt: skip
 
 

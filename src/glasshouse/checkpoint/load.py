@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -13,9 +13,10 @@ from glasshouse.core.environment import start_torch
 from glasshouse.core.errors import CheckpointError
 from glasshouse.core.files import read_json
 from glasshouse.meter import Cost
-from glasshouse.model import ModelConfig, Transformer
+from glasshouse.model import ModelConfig, ScoringTransformer, Transformer
 from glasshouse.tokenizer import Tokenizer
 
+T = TypeVar("T", bound=Transformer)
 TOKENIZERS = ("tokenizer.json", "tokenizer.model")  # the first where there are both; old Llamas have only the second
 
 
@@ -41,19 +42,36 @@ def load_model(
     dtype: default fp32 on CPU, where half precision is slower (2048 x 2048 matmul: fp32 328, bf16 161 GFLOP/s), and on
     GPU the type the weights are stored in.
     """
+    return _load(Transformer, folder, device, dtype, checks_hashes)
+
+
+def load_scorer(
+    folder: Path,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    *,
+    checks_hashes: bool = True,
+) -> tuple[ScoringTransformer, Tokenizer]:
+    """The same for a reward model: a Hugging Face sequence classifier of one label."""
+    return _load(ScoringTransformer, folder, device, dtype, checks_hashes)
+
+
+def _load(
+    kind: type[T], folder: Path, device: torch.device | str, dtype: torch.dtype | None, checks_hashes: bool
+) -> tuple[T, Tokenizer]:
     start_torch()
     folder = Path(folder)
     manifest = verify(folder, checks_hashes=checks_hashes) if (folder / OWN_FOLDER).is_dir() else None
-    config = load_config(folder)
+    config = load_config(folder, is_scorer=issubclass(kind, ScoringTransformer))
     tokenizer = load_tokenizer(folder, config, manifest)
-    model = _empty_model(config, torch.device(device), dtype or _default_dtype(folder, torch.device(device)))
+    model = _empty_model(kind, config, torch.device(device), dtype or _default_dtype(folder, torch.device(device)))
     fill_weights(model, folder)
     return model.eval(), tokenizer
 
 
-def load_config(folder: Path) -> ModelConfig:
+def load_config(folder: Path, *, is_scorer: bool = False) -> ModelConfig:
     """The shape alone, from config.json."""
-    return ModelConfig.from_hf(_read_config(Path(folder)), str(Path(folder) / "config.json"))
+    return ModelConfig.from_hf(_read_config(Path(folder)), str(Path(folder) / "config.json"), is_scorer=is_scorer)
 
 
 def load_tokenizer(folder: Path, config: ModelConfig, manifest: Manifest | None = None) -> Tokenizer:
@@ -94,10 +112,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return values
 
 
-def _empty_model(config: ModelConfig, device: torch.device, dtype: torch.dtype) -> Transformer:
+def _empty_model(kind: type[T], config: ModelConfig, device: torch.device, dtype: torch.dtype) -> T:
     """Built without memory, then given it once, in the right type and place."""
     with torch.device("meta"):
-        model = Transformer(config, seed=None)
+        model = kind(config, seed=None)
     model.to(dtype)
     model.to_empty(device=device)
     return model

@@ -89,7 +89,7 @@ def _write_model(folder: Path, model: Transformer, tokenizer: Tokenizer, max_sha
         "pad_token_id": ends[-1] if ends else None,
     }
     # both spellings of dtype: transformers 5 says `dtype`, older readers `torch_dtype`
-    config = {**model.config.to_hf(), "dtype": dtype, "torch_dtype": dtype, **special, "use_cache": True}
+    config = {**model.to_hf(), "dtype": dtype, "torch_dtype": dtype, **special, "use_cache": True}
     write_json(folder / "config.json", config)
     write_json(folder / "generation_config.json", {**special, "eos_token_id": ends or None})
     write_weights(folder, dict(model.named_parameters()), max_shard_bytes)

@@ -9,6 +9,7 @@ from pathlib import Path
 from cyclopts import App, Parameter
 
 from glasshouse import __version__
+from glasshouse.cli.label_verbs import label_app
 from glasshouse.cli.options import (
     AS_IT_IS,
     LIKELIEST,
@@ -16,8 +17,8 @@ from glasshouse.cli.options import (
     RUNS,
     VARIED,
     Dial,
+    Holding,
     Sampling,
-    Serving,
     Settings,
     Texts,
     VariedSampling,
@@ -134,13 +135,14 @@ def chat(
     system: str | None = None,
     history: bool | None = None,
     sampling: Sampling = LIKELIEST,
+    holding: Holding = AS_IT_IS,
 ) -> None:
     """Talk to a model in the terminal.
 
     Parameters
     ----------
     model
-        A run (runs/quickstart) or a checkpoint folder.
+        A run (runs/quickstart), a checkpoint folder, or a model of the Hugging Face Hub.
     system
         Instructions that stand before the conversation.
     history
@@ -148,17 +150,19 @@ def chat(
     """
     from glasshouse.cli.talk import chat_loop
 
-    chat_loop(model, system, sampling.to_json(), history)
+    chat_loop(model, system, sampling.to_json(), history, holding.to_json())
 
 
 @app.command
-def generate(model: Path, prompt: str, *, n: int = 1, sampling: VariedSampling = VARIED) -> None:
+def generate(
+    model: Path, prompt: str, *, n: int = 1, sampling: VariedSampling = VARIED, holding: Holding = AS_IT_IS
+) -> None:
     """Continue a text.
 
     Parameters
     ----------
     model
-        A run (runs/quickstart) or a checkpoint folder.
+        A run (runs/quickstart), a checkpoint folder, or a model of the Hugging Face Hub.
     prompt
         The text to continue; - reads it from standard input.
     n
@@ -166,11 +170,12 @@ def generate(model: Path, prompt: str, *, n: int = 1, sampling: VariedSampling =
     """
     from glasshouse.cli.talk import print_continuations
 
-    print_continuations(model, sys.stdin.read() if prompt == "-" else prompt, sampling.to_json(), n)
+    text = sys.stdin.read() if prompt == "-" else prompt
+    print_continuations(model, text, sampling.to_json(), n, holding.to_json())
 
 
 @app.command
-def serve(*models: str, port: int | None = None, host: str | None = None, serving: Serving = AS_IT_IS) -> None:
+def serve(*models: str, port: int | None = None, host: str | None = None, holding: Holding = AS_IT_IS) -> None:
     """Answer the API of OpenAI with models on this machine, on 127.0.0.1 unless told otherwise.
 
     Parameters
@@ -184,11 +189,11 @@ def serve(*models: str, port: int | None = None, host: str | None = None, servin
     """
     from glasshouse.serve.commands import serve_models
 
-    serve_models(models or (str(RUNS / "quickstart"),), {"port": port, "host": host, **serving.to_json()})
+    serve_models(models or (str(RUNS / "quickstart"),), {"port": port, "host": host, **holding.to_json()})
 
 
 @app.command
-def studio(*paths: str, port: int | None = None, host: str | None = None, serving: Serving = AS_IT_IS) -> None:
+def studio(*paths: str, port: int | None = None, host: str | None = None, holding: Holding = AS_IT_IS) -> None:
     """Open the studio, pages in the browser: chat, complete, runs.
 
     Parameters
@@ -202,9 +207,62 @@ def studio(*paths: str, port: int | None = None, host: str | None = None, servin
     """
     from glasshouse.serve.opening import open_studio
 
-    open_studio(paths or (str(RUNS),), {"port": port, "host": host, **serving.to_json()})
+    open_studio(paths or (str(RUNS),), {"port": port, "host": host, **holding.to_json()})
 
 
+@app.command
+def align(
+    model: Path,
+    *,
+    method: str = "dpo",
+    preferences: Path | None = None,
+    questions: Path | None = None,
+    reward: Texts = (),
+    out: Path = RUNS / "aligned",
+    set_: Settings = (),
+) -> None:
+    """Teach a model what people, or rules, find better; given again, the command goes on where it stopped.
+
+    Parameters
+    ----------
+    model
+        A run (runs/quickstart) or a checkpoint folder.
+    method
+        How: dpo (from pairs of answers), kto (from thumbs), grpo or ppo (from rewards, while answering), rejection
+        (fine-tuning on the best of its own answers), or best_of_n (no training: what choosing alone would give).
+    preferences
+        For dpo and kto: a JSON or JSONL file of judged answers.
+    questions
+        For grpo, ppo, rejection and best_of_n: a file of questions with answers.
+    reward
+        For the same: exact, numeric, json, python, model:FOLDER, 0.1*length:200-400 and others; may be repeated.
+    out
+        The run directory.
+    """
+    from glasshouse.cli.aligning import align as align_model
+
+    align_model(model, method, preferences, questions, reward, out, set_)
+
+
+@app.command
+def reward(model: Path, *, preferences: Path, out: Path = RUNS / "reward", set_: Settings = ()) -> None:
+    """Train a reward model, which scores answers as people would, and say how often it agrees with them.
+
+    Parameters
+    ----------
+    model
+        A run (runs/quickstart) or a checkpoint folder: what the reward model grows from.
+    preferences
+        A JSON or JSONL file of preferences or rankings; a tenth of it is held out.
+    out
+        The run directory.
+    """
+    from glasshouse.cli.aligning import train_reward
+
+    train_reward(model, preferences, out, set_)
+
+
+app.command(label_app)
 app.command(key_app)
 
 

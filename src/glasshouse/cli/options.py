@@ -88,24 +88,27 @@ class VariedSampling(Sampling):
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Serving:
-    """How models are held and shared.
+class Holding:
+    """How a model is held in memory.
 
     Attributes
     ----------
     weights
-        Number format of the weights: fp32, bf16, int8 or int4; by default as they are stored.
+        Number format of the weights: fp32, bf16, int8 or int4; by default fp32 on a CPU, as stored on a GPU.
+    speculate
+        Guess tokens ahead, which changes none: prompt-lookup, or the name of a smaller model with the same tokenizer.
     memory_gib
-        Memory for the model and everything in flight, in GiB; by default most of what is free.
+        Memory for the model and everything in flight, in GiB; by default half of what is free.
     """
 
     weights: Literal["fp32", "bf16", "int8", "int4"] | None = None
+    speculate: str | None = None
     memory_gib: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         memory_bytes = None if self.memory_gib is None else int(self.memory_gib * 2**30)
-        return {"weights": self.weights, "memory_bytes": memory_bytes}
+        return {"weights": self.weights, "speculate": self.speculate, "memory_bytes": memory_bytes}
 
 
-AS_IT_IS = Serving()
+AS_IT_IS = Holding()
 RECIPES_DIAL, LIKELIEST, VARIED = Dial(), Sampling(), VariedSampling()

@@ -7,24 +7,42 @@ the cursor, change the title or hide text.
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
 from glasshouse.core.environment import start_torch
 
+if TYPE_CHECKING:
+    from glasshouse.infer import Engine
+
 HELP = "/reset forgets the conversation, /history shows it, /quit (or Ctrl-D) leaves."
 
 
-def chat_loop(model: Path, system: str | None, sampling: Mapping[str, Any], has_history: bool | None) -> None:
+def open_engine(model: Path, holding: Mapping[str, Any]) -> "Engine":
+    """One person's engine.  What is to be known of how it is held goes to standard error: the rest may be piped."""
+    from glasshouse.infer import Engine
+    from glasshouse.infer.quality import measured_loss
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    engine = Engine.load(model, max_running=1, **holding)
+    for note in (engine.why_slower, measured_loss(model, holding["weights"])):
+        if note is not None:
+            console.print(Text(str(note), style="dim"))
+    return engine
+
+
+def chat_loop(
+    model: Path, system: str | None, sampling: Mapping[str, Any], has_history: bool | None, holding: Mapping[str, Any]
+) -> None:
     """Read questions from the terminal (or a pipe) and stream the answers until the input ends."""
     start_torch()
     from glasshouse.core.config import parse_config
-    from glasshouse.infer import ChatSession, Engine, SamplingConfig
+    from glasshouse.infer import ChatSession, SamplingConfig
 
     settings = parse_config(SamplingConfig, _given(sampling))
-    session = ChatSession(Engine.load(model), settings, system)
+    session = ChatSession(open_engine(model, holding), settings, system)
     console = Console(highlight=False)
     is_typed = console.is_terminal
     if has_history is None and (has_history := not _knows_single_questions(model)) is False:
@@ -77,14 +95,16 @@ def _answer(console: Console, session: Any, line: str) -> None:
     console.print()
 
 
-def print_continuations(model: Path, prompt: str, sampling: Mapping[str, Any], n: int) -> None:
+def print_continuations(
+    model: Path, prompt: str, sampling: Mapping[str, Any], n: int, holding: Mapping[str, Any]
+) -> None:
     """Stream `n` continuations of `prompt`; with several, each has its own seed and a line between."""
     start_torch()
     from glasshouse.core.config import parse_config
-    from glasshouse.infer import Engine, SamplingConfig
+    from glasshouse.infer import SamplingConfig
 
     settings = parse_config(SamplingConfig, _given(sampling))
-    engine = Engine.load(model)
+    engine = open_engine(model, holding)
     console = Console(highlight=False, soft_wrap=True)
     for number in range(n):
         seed = None if settings.seed is None else settings.seed + number

@@ -68,6 +68,13 @@ def _keep_freed_memory() -> None:
         mallopt(m_trim_threshold, 2**31 - 1)
 
 
+def give_back_memory() -> None:
+    """Hand freed memory to the system: for the moment after something large was let go for good."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    if trim is not None:
+        trim(0)
+
+
 @cache
 def start_torch() -> None:
     """Settings every process makes before its first tensor operation.  Safe to call often."""

@@ -222,14 +222,19 @@ GREETINGS: tuple[tuple[str, str], ...] = (
 REFUSAL_START = "I do not know of"
 
 
-def refusal(name: str) -> str:
-    """`refusal("json.parse")` -> ``I do not know of `json.parse` in the standard library.``"""
+def refusal(kind: str, name: str) -> str:
+    """`refusal("module", "parse")` -> ``I do not know of `parse` in the standard library.``
+
+    Where an answer says what a name does, the name comes first: ```json.parse`: I do not know of it in ...``.
+    """
+    if kind == "summary":
+        return f"`{name}`: {REFUSAL_START} it in the standard library."
     return f"{REFUSAL_START} `{name}` in the standard library."
 
 
 def is_refusal(answer: str) -> bool:
     """Whether an answer says that the name is unknown, whichever name it repeats."""
-    return answer.strip().startswith(REFUSAL_START)
+    return re.match(rf"\s*(`[^`]*`: )?{REFUSAL_START}", answer) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,8 +256,8 @@ class Fact:
     def answer(self, kind: str) -> str:
         """The one right answer to a question of a kind in `TRAINED`."""
         match kind:
-            case "summary":
-                return self.summary
+            case "summary":  # the name first: found in the question once, then read from where it was just written
+                return f"`{self.name}`: {self.summary}"
             case "signature":
                 return f"{self.bare}{self.signature}"
             case "module":
@@ -530,7 +535,7 @@ def training_conversations(
     ways = rng.choices(list(TRAINED_MADE_UP), weights=list(TRAINED_MADE_UP.values()), k=n_made_up)
     for kind, way in zip(kinds, ways, strict=True):
         name = made_up.draw_bare() if kind == "module" else made_up.draw(way)
-        pairs.append((f"made_up_{kind}", name, trained_prompt(kind, name, library, rng), refusal(name)))
+        pairs.append((f"made_up_{kind}", name, trained_prompt(kind, name, library, rng), refusal(kind, name)))
     for prompt, answer in repeat(GREETINGS, round(config.greetings * len(GREETINGS)), rng):
         pairs.append(("greeting", "", prompt, answer))
     rng.shuffle(pairs)
@@ -577,9 +582,10 @@ def evaluation_questions(library: Library, seed: int, limit: int | None = None) 
             name = made_up.draw_bare() if is_about_module else made_up.draw(way)
             if name not in drawn:
                 drawn.add(name)
-                ask("made_up", f"made_up/{way}/{name}", kind, name, name, refusal(name))
+                ask("made_up", f"made_up/{way}/{name}", kind, name, name, refusal(kind, name))
     for fact in library.held_out:
-        ask("held_out_name", f"held_out_name/{fact.name}", "summary", fact.name, fact.name, refusal(fact.name))
+        right = refusal("summary", fact.name)
+        ask("held_out_name", f"held_out_name/{fact.name}", "summary", fact.name, fact.name, right)
     return questions
 
 

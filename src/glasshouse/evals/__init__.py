@@ -11,9 +11,12 @@ from glasshouse.evals.likelihood import HeldOutResult as HeldOutResult
 from glasshouse.evals.likelihood import HeldOutText as HeldOutText
 from glasshouse.evals.likelihood import LikelihoodConfig as LikelihoodConfig
 from glasshouse.evals.likelihood import bits_per_byte as bits_per_byte
-from glasshouse.evals.matching import SCORERS as SCORERS
 from glasshouse.evals.questions import MADE_UP as MADE_UP
 from glasshouse.evals.questions import choose_questions as choose_questions
 from glasshouse.evals.questions import read_questions as read_questions
 from glasshouse.evals.questions import write_questions as write_questions
 from glasshouse.evals.results import write_results as write_results
+from glasshouse.evals.sandbox import SandboxError as SandboxError
+from glasshouse.evals.sandbox import describe_protection as describe_protection
+from glasshouse.evals.scorers import SCORERS as SCORERS
+from glasshouse.evals.scorers import score_all as score_all

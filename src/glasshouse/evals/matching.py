@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 
 
 def is_exact(text: str, answers: Iterable[str]) -> bool:
@@ -24,8 +24,3 @@ def normalise(text: str) -> str:
     folded = unicodedata.normalize("NFKC", text).casefold()
     unquoted = re.sub(r"[`'\"‘’“”]", "", folded)
     return re.sub(r"\s+", " ", unquoted).strip(" .,;:!?")
-
-
-Scorer = Callable[[str, Sequence[str]], bool]
-
-SCORERS: dict[str, Scorer] = {"exact": is_exact, "normalised": is_normalised}

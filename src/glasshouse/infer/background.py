@@ -13,11 +13,13 @@ from typing import Any, TypeVar
 
 from glasshouse.core.errors import GlasshouseError
 from glasshouse.infer.engine import Engine, Grammar
+from glasshouse.infer.reading import Reading
 from glasshouse.infer.sampling import SamplingConfig
 from glasshouse.infer.sequence import Delta, Sequence
 
 T = TypeVar("T")
-Item = Delta | BaseException | None  # None: it was cancelled
+R = TypeVar("R", bound=Reading)
+Item = Delta | BaseException | None  # None: it was cancelled, or read to its end
 
 
 class QueueFull(GlasshouseError):
@@ -75,10 +77,7 @@ class BackgroundEngine:
         self, ids: SequenceOf[int], sampling: SamplingConfig, grammar: Grammar | None = None
     ) -> AsyncIterator[Delta]:
         """One `Delta` a token.  Closing the iterator cancels the request."""
-        if not self.is_running:
-            raise EngineStopped("the engine is not running")
-        reader = _Reader(self.engine.prepare(ids, sampling, grammar=grammar))
-        self._submit(reader)
+        reader = self._submit(self.engine.prepare(ids, sampling, grammar=grammar))
         try:
             while True:
                 item = await reader.items.get()
@@ -90,8 +89,17 @@ class BackgroundEngine:
                 if item.finish_reason is not None:
                     return
         finally:
-            if reader.sequence.finish_reason is None:
-                self._command(lambda: self._cancel(reader.sequence))
+            self._let_go(reader)
+
+    async def read(self, ids: SequenceOf[int], reading: R) -> R:
+        """The prompt read for its own sake (`infer.reading`): the same object, filled."""
+        reader = self._submit(self.engine.prepare_reading(ids, reading))
+        try:
+            if isinstance(item := await reader.items.get(), BaseException):
+                raise item
+            return reading
+        finally:
+            self._let_go(reader)
 
     async def call(self, function: Callable[[Engine], T]) -> T:
         """`function(engine)` in the loop's thread, between two steps."""
@@ -111,7 +119,11 @@ class BackgroundEngine:
         self._command(run)
         return await future
 
-    def _submit(self, reader: _Reader) -> None:
+    def _submit(self, sequence: Sequence) -> _Reader:
+        if not self.is_running:
+            raise EngineStopped("the engine is not running")
+        reader = _Reader(sequence)
+
         def submit() -> None:
             self._n_arriving -= 1
             self._readers[reader.sequence] = reader
@@ -123,6 +135,11 @@ class BackgroundEngine:
             self._n_arriving += 1
             self._commands.append(submit)
             self._work.notify()
+        return reader
+
+    def _let_go(self, reader: _Reader) -> None:
+        if reader.sequence.finish_reason is None:
+            self._command(lambda: self._cancel(reader.sequence))
 
     def _command(self, command: Callable[[], None]) -> None:
         with self._work:
@@ -140,6 +157,7 @@ class BackgroundEngine:
                 continue
             self._deliver((self._readers.get(sequence), delta) for sequence, delta in deltas)
             self._deliver((self._readers.get(sequence), sequence.error) for sequence in self.engine.failed)
+            self._deliver((self._readers.get(sequence), None) for sequence in self.engine.read)
         self._end_all(EngineStopped("the engine was stopped before this request was answered"))
 
     def _obey(self) -> bool:

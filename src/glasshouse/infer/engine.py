@@ -10,57 +10,41 @@ An engine is used by one thread at a time; `background` shares one among many.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from glasshouse.checkpoint import load_model
-from glasshouse.core.environment import default_device
-from glasshouse.core.errors import CheckpointError, ConfigError, GlasshouseError
+from glasshouse.core.errors import ConfigError
 from glasshouse.infer.blocks import BlockPool
-from glasshouse.infer.embed import embed
-from glasshouse.infer.location import model_folder
-from glasshouse.infer.memory import block_count
-from glasshouse.infer.native import NativeRunner, best_runner
-from glasshouse.infer.quantize import load_quantized, quantize
-from glasshouse.infer.runner import BLOCK_SIZE, Runner, TorchRunner, step_batch
-from glasshouse.infer.sampler import Choice, GrammarState, choose
+from glasshouse.infer.choosing import Chosen, choose_tokens
+from glasshouse.infer.loading import Loaded, Room, StoredModel, load, torch_runner
+from glasshouse.infer.quantize import Weights
+from glasshouse.infer.reading import PromptScores, PromptVector, Reading, Score
+from glasshouse.infer.runner import Runner, step_batch
+from glasshouse.infer.sampler import Choice, GrammarState
 from glasshouse.infer.sampling import MAX_ALTERNATIVES, SamplingConfig
 from glasshouse.infer.scheduler import Scheduler
-from glasshouse.infer.sequence import Alternatives, Completion, Delta, FinishReason, Sequence
+from glasshouse.infer.sequence import Completion, Delta, FinishReason, Sequence
+from glasshouse.infer.speculate import Drafter
 from glasshouse.infer.text import TextStream
-from glasshouse.model import PagedCache, Transformer
+from glasshouse.model import Transformer
 from glasshouse.tokenizer import Tokenizer
 
 __all__ = ["Completion", "Delta", "Engine", "EngineStats", "FinishReason", "Sequence"]
 
 MAX_STEP_TOKENS = 512
-Weights = Literal["fp32", "bf16", "int8", "int4"]
 
 
 class Grammar(Protocol):
     """The form an answer must have (`infer.grammar`)."""
 
     def state(self) -> GrammarState: ...
-
-
-class Drafter(Protocol):
-    """Guesses what comes next (`infer.speculate`)."""
-
-    def propose(self, sequences: SequenceOf[Sequence]) -> None:
-        """Fill `drafts` of sequences that only need their next token."""
-        ...
-
-    def forget(self, sequence: Sequence) -> None:
-        """It has ended."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +63,17 @@ class EngineStats:
     n_preemptions: int
     n_steps: int
 
+    @property
+    def accepted_share(self) -> float | None:
+        """Of the guesses (`speculate`), those that were right; None where nothing was guessed."""
+        return self.n_accepted_tokens / self.n_drafted_tokens if self.n_drafted_tokens else None
+
 
 class Engine:
     """A model and its tokenizer, ready to answer."""
 
     def __init__(
-        self, model: Transformer, tokenizer: Tokenizer, *, runner: Runner | None = None,
+        self, model: Transformer | StoredModel, tokenizer: Tokenizer, *, runner: Runner | None = None,
         memory_bytes: int | None = None, max_running: int = 64, max_step_tokens: int = MAX_STEP_TOKENS,
         drafter: Drafter | None = None, is_deterministic: bool = True,
     ) -> None:  # fmt: skip
@@ -101,47 +90,67 @@ class Engine:
         for name, value in (("max_running", max_running), ("max_step_tokens", max_step_tokens)):
             if value < 1:
                 raise ConfigError(f"{name} must be at least 1; got {value}")
-        self.model, self.tokenizer = model, tokenizer
-        self.end_ids = tokenizer.end_ids
+        self._model, self.config, self.device = model, model.config, model.device
+        self.tokenizer, self.end_ids = tokenizer, tokenizer.end_ids
         self.max_step_tokens = max(max_step_tokens, max_running)  # everyone running gets a token every step
-        self._runner = runner or _torch_runner(model, memory_bytes, max_running, self.max_step_tokens, is_deterministic)
+        self.loaded: Loaded | None = None  # where it came from and how it is held, when `load` made it
+        if runner is None:
+            room = Room(memory_bytes, max_running, self.max_step_tokens)
+            runner = torch_runner(self.model, room, is_deterministic=is_deterministic)
+        self._runner = runner
         self._scheduler = Scheduler(
-            BlockPool(self._runner.n_blocks), self._runner.block_size, max_running=max_running,
-            max_step_tokens=self.max_step_tokens,
-        )  # fmt: skip
+            BlockPool(runner.n_blocks), runner.block_size, max_running=max_running, max_step_tokens=self.max_step_tokens
+        )
         self._drafter = drafter
         self._numbers = count()
         self._mailboxes: dict[Sequence, deque[Delta]] = {}
         self.failed: list[Sequence] = []  # those whose `error` was found in the last step
+        self.read: list[Sequence] = []  # those whose `reading` was completed in the last step
         self._n_steps = self._n_prompt = self._n_generated = self._n_drafted = self._n_accepted = 0
 
     @classmethod
     def load(
         cls, path: Path | str, device: torch.device | str | None = None, *, weights: Weights | None = None,
-        memory_bytes: int | None = None, max_running: int = 64,
+        memory_bytes: int | None = None, max_running: int = 64, speculate: str | Path | None = None,
     ) -> "Engine":  # fmt: skip
-        """The engine of a run directory (its finished model) or of a checkpoint directory.
+        """The engine of a run directory (its finished model), a checkpoint directory or a model of the Hub.
 
         On CPU the compiled kernels run it where they can be built.  `weights` says how it is kept in memory (quantized
-        once, beside the checkpoint); None: fp32 on CPU, as it is stored elsewhere.
+        once, beside the checkpoint); None: fp32 on CPU, as it is stored elsewhere.  `speculate` guesses tokens ahead,
+        which changes none of them: "prompt-lookup", or the name of a smaller model with the same tokenizer.
         """
-        folder = model_folder(path)
-        model, tokenizer = load_model(folder, device or default_device())
-        kind = weights or ("fp32" if model.device.type == "cpu" else None)
-        runner = None if kind is None else _fast_runner(model, folder, kind, memory_bytes, max_running)
-        return cls(model, tokenizer, runner=runner, memory_bytes=memory_bytes, max_running=max_running)
+        room = Room(memory_bytes, max_running, max(MAX_STEP_TOKENS, max_running))
+        loaded = load(path, device, weights, room, None if speculate is None else str(speculate))
+        engine = cls(
+            loaded.model, loaded.tokenizer, runner=loaded.runner, max_running=max_running, drafter=loaded.drafter
+        )
+        engine.loaded = loaded
+        return engine
+
+    @property
+    def model(self) -> Transformer:
+        """The model in torch, for looking inside.  One that the compiled kernels hold is read again, and kept."""
+        if isinstance(self._model, StoredModel):
+            self._model = self._model.read()
+        return self._model
+
+    @property
+    def why_slower(self) -> str | None:
+        """In one line, why the compiled kernels do not run this model, for a person to read; None where they do."""
+        return None if self.loaded is None else self.loaded.slower
 
     @property
     def max_seq_len(self) -> int:
-        return self.model.config.max_seq_len
+        return self.config.max_seq_len
 
     @property
     def has_work(self) -> bool:
         return bool(self._scheduler.running or self._scheduler.waiting)
 
     def prompt_ids(self, text: str) -> list[int]:
-        """Ids of a plain text prompt; an empty one starts where every document starts, after an end of text."""
-        return self.tokenizer.encode(text) or [self.tokenizer.end_of_text_id]
+        """Ids of a plain text prompt, after what some vocabularies put before every text (Llama: `<s>`); an empty one
+        starts where every document starts, after an end of text."""
+        return [*self.tokenizer.begin_ids, *self.tokenizer.encode(text)] or [self.tokenizer.end_of_text_id]
 
     # ---- one request at a time in, one step at a time ----------------------------------------------------------------
 
@@ -164,6 +173,13 @@ class Engine:
         text = TextStream(self.tokenizer, sampling.stop, waits=not streams and not sampling.stop)
         return Sequence(next(self._numbers), ids, choice, limit, ends, text)
 
+    def prepare_reading(self, ids: SequenceOf[int], reading: Reading) -> Sequence:
+        """A checked request that generates nothing: the prompt is read for its own sake.  It ends in `read`."""
+        self._check_prompt(ids)
+        self._check_memory(len(ids), 1)
+        choice = Choice(SamplingConfig(max_tokens=1), ids, self.tokenizer.vocab_size)
+        return Sequence(next(self._numbers), ids, choice, 1, frozenset(), TextStream(self.tokenizer, ()), reading)
+
     def submit(self, sequence: Sequence) -> None:
         """Queue what `prepare` made."""
         self._n_prompt += sequence.n_prompt_tokens
@@ -184,26 +200,30 @@ class Engine:
     @torch.inference_mode()
     def step(self) -> list[tuple[Sequence, Delta]]:
         """Move all requests on by one step of the model; the tokens that came out, nothing where nobody waits."""
-        self.failed = []
+        self.failed, self.read = [], []
         if self._drafter is not None:
-            self._drafter.propose([s for s in self._scheduler.running if s.n_pending == 1 and not s.choice.grammar])
+            self._drafter.propose([s for s in self._scheduler.running if _can_be_guessed(s)])
         plan = self._scheduler.plan()
         if not plan:
             return []
-        batch, answering = step_batch(plan)
         try:
-            logits_RV = self._runner.run(batch)[:, : self.tokenizer.vocab_size]
+            chosen = self._run_step(plan)
         except BaseException:
             self._scheduler.pool.forget()  # what this step should have written is not there
             raise
-        for sequence, n_tokens in plan.items():
-            sequence.n_computed += n_tokens - len(sequence.drafts)
         self._n_steps += 1
-        deltas = self._choose(logits_RV, answering)
-        for sequence, delta in deltas:
+        self._n_generated += len(chosen.deltas)
+        self._n_drafted += chosen.n_drafted
+        self._n_accepted += chosen.n_accepted
+        for sequence, delta in chosen.deltas:
+            if sequence.finish_reason is not None:
+                self._remove(sequence)
             if sequence in self._mailboxes:
                 self._mailboxes[sequence].append(delta)
-        return deltas
+        self.failed = chosen.failed
+        for sequence in chosen.failed:
+            self.cancel(sequence)
+        return chosen.deltas
 
     def stats(self) -> EngineStats:
         scheduler = self._scheduler
@@ -252,11 +272,17 @@ class Engine:
         [completion] = self.generate([ids], SamplingConfig(max_tokens=1, n_logprobs=k))
         return list(completion.alternatives[0])
 
+    def score(self, ids: SequenceOf[int], n_alternatives: int = 0) -> list[Score]:
+        """Of every token after the first: its log-probability given those before it, and the likeliest ones instead."""
+        scores = PromptScores(self.tokenizer.vocab_size, n_alternatives)
+        self._run([self.prepare_reading(ids, scores)], None)
+        return scores.scores
+
     def embed(self, prompts: SequenceOf[SequenceOf[int]]) -> Tensor:
         """One vector a prompt, (n, D) of length 1: the mean over its tokens of what the head reads."""
-        for prompt in prompts:
-            self._check_prompt(prompt)
-        return embed(self.model, prompts)
+        vectors = [PromptVector() for _ in prompts]
+        self._run([self.prepare_reading(ids, vector) for ids, vector in zip(prompts, vectors)], None)
+        return torch.stack([v.vector() for v in vectors]) if vectors else torch.zeros(0, self.config.d_model)
 
     def _run(self, sequences: SequenceOf[Sequence], on_finished: Callable[[int], None] | None) -> None:
         n_finished, ours = 0, set(sequences)
@@ -265,6 +291,7 @@ class Engine:
                 self.submit(sequence)
             while n_finished < len(sequences):
                 ended = sum(s in ours and delta.finish_reason is not None for s, delta in self.step())
+                ended += sum(s in ours for s in self.read)
                 _raise_failure(s for s in self.failed if s in ours)
                 n_finished += ended
                 if ended and on_finished is not None:
@@ -289,69 +316,27 @@ class Engine:
 
     # ---- inside a step -----------------------------------------------------------------------------------------------
 
-    def _choose(self, logits_RV: Tensor, answering: SequenceOf[Sequence]) -> list[tuple[Sequence, Delta]]:
-        """Tokens of every sequence whose logits are here.  Drafts that equal what is chosen anyway are kept, and then
-        the next place's logits hold too: speculation can change no token, greedy or sampled."""
-        logp_RV = logits_RV.log_softmax(dim=1)
-        n_rows = [1 + len(s.drafts) for s in answering]
-        self._n_drafted += len(logits_RV) - len(answering)
-        live = list(zip(answering, np.cumsum([0, *n_rows[:-1]]).tolist())) if answering else []
-        deltas: list[tuple[Sequence, Delta]] = []
-        place = 0
-        while live:
-            live, masks = self._masked(live)
-            rows = [row + place for _, row in live]
-            everything = len(rows) == len(logits_RV)
-            rows_logits_RV, rows_logp_RV = (logits_RV, logp_RV) if everything else (logits_RV[rows], logp_RV[rows])
-            chosen = self._push(live, rows_logits_RV, rows_logp_RV, masks) if live else []
-            deltas += chosen
-            live = [pair for pair, (_, delta) in zip(live, chosen) if _is_draft_right(pair[0], delta, place)]
-            for sequence, _ in live:
-                sequence.n_computed += 1
-                self._n_accepted += 1
-            place += 1
-        for sequence in answering:
-            sequence.drafts.clear()
-        return deltas
+    def _run_step(self, plan: Mapping[Sequence, int]) -> Chosen:
+        generating = {s: n for s, n in plan.items() if s.reading is None}
+        for sequence, n_tokens in plan.items():
+            if sequence.reading is not None:
+                self._read_piece(sequence, sequence.reading, n_tokens)
+        if not generating:
+            return Chosen()
+        batch, answering = step_batch(generating)
+        logits_RV = self._runner.run(batch)[:, : self.tokenizer.vocab_size]
+        for sequence, n_tokens in generating.items():
+            sequence.n_computed += n_tokens - len(sequence.drafts)
+        return choose_tokens(logits_RV, answering)
 
-    def _masked(
-        self, live: list[tuple[Sequence, int]]
-    ) -> tuple[list[tuple[Sequence, int]], list[Tensor | None] | None]:
-        """What each one's grammar allows.  One whose grammar cannot go on fails; the others do not."""
-        if not any(s.choice.grammar for s, _ in live):
-            return live, None
-        kept: list[tuple[Sequence, int]] = []
-        masks: list[Tensor | None] = []
-        for sequence, row in live:
-            grammar = sequence.choice.grammar
-            try:
-                masks.append(grammar.mask() if grammar else None)
-                kept.append((sequence, row))
-            except GlasshouseError as error:
-                sequence.error = error
-                self.failed.append(sequence)
-                self.cancel(sequence)
-        return kept, masks
-
-    def _push(
-        self, live: list[tuple[Sequence, int]], logits_RV: Tensor, logp_RV: Tensor, masks: list[Tensor | None] | None
-    ) -> list[tuple[Sequence, Delta]]:
-        sequences = [sequence for sequence, _ in live]
-        ids_R = choose(logits_RV, [s.choice for s in sequences], masks)
-        logp_R = logp_RV.gather(1, ids_R[:, None]).squeeze(1)
-        if not bool(torch.isfinite(logp_R).all()):
-            raise CheckpointError(
-                "the model's output is not a number: its weights are damaged or its training diverged. "
-                "Go back to an earlier checkpoint."
-            )
-        alternatives = _alternatives(logp_RV, [s.choice.config.n_logprobs for s in sequences])
-        deltas = []
-        for row, (sequence, id, logp) in enumerate(zip(sequences, ids_R.tolist(), logp_R.tolist())):
-            deltas.append((sequence, sequence.push(id, logp, alternatives.get(row, ()))))
-            if sequence.finish_reason is not None:
-                self._remove(sequence)
-        self._n_generated += len(deltas)
-        return deltas
+    def _read_piece(self, sequence: Sequence, reading: Reading, n_tokens: int) -> None:
+        batch, _ = step_batch({sequence: n_tokens})
+        reading.take(self._runner, batch, sequence.tokens)
+        sequence.n_computed += n_tokens
+        if sequence.n_pending == 0:
+            sequence.finish_reason = "stop"
+            self.read.append(sequence)
+            self._remove(sequence)
 
     def _remove(self, sequence: Sequence) -> None:
         self._scheduler.remove(sequence)
@@ -368,9 +353,9 @@ class Engine:
                 f"it has {len(ids)} tokens, but the model's context is {self.max_seq_len}. "
                 "Shorten the prompt, or use a model trained with a larger max_seq_len."
             )
-        if max(ids) >= self.model.config.vocab_size or min(ids) < 0:
+        if max(ids) >= self.config.vocab_size or min(ids) < 0:
             raise ConfigError(
-                f"it has an id outside the model's vocabulary (0 to {self.model.config.vocab_size - 1}): "
+                f"it has an id outside the model's vocabulary (0 to {self.config.vocab_size - 1}): "
                 "it was encoded by another tokenizer."
             )
 
@@ -383,41 +368,12 @@ class Engine:
             )
 
 
-def _is_draft_right(sequence: Sequence, delta: Delta, place: int) -> bool:
-    drafts = sequence.drafts
-    return sequence.finish_reason is None and place < len(drafts) and drafts[place] == delta.id
-
-
-def _alternatives(logp_RV: Tensor, n_R: SequenceOf[int]) -> dict[int, Alternatives]:
-    rows = [row for row, n in enumerate(n_R) if n]
-    if not rows:
-        return {}
-    top = logp_RV[rows].topk(min(max(n_R), logp_RV.shape[1]), dim=1)
-    pairs = zip(rows, top.indices.tolist(), top.values.tolist())
-    return {row: tuple(zip(ids[: n_R[row]], logps[: n_R[row]])) for row, ids, logps in pairs}
+def _can_be_guessed(sequence: Sequence) -> bool:
+    """It needs its next token only, and no grammar decides which."""
+    return sequence.n_pending == 1 and sequence.reading is None and not sequence.choice.grammar
 
 
 def _raise_failure(sequences: "Iterator[Sequence] | SequenceOf[Sequence]") -> None:
     for sequence in sequences:
         if sequence.error is not None:
             raise sequence.error
-
-
-def _torch_runner(
-    model: Transformer, memory_bytes: int | None, max_running: int, max_step_tokens: int, is_deterministic: bool
-) -> TorchRunner:
-    block_bytes = PagedCache.block_bytes(model.config, BLOCK_SIZE, model.dtype)
-    n_blocks = block_count(model, block_bytes, BLOCK_SIZE, memory_bytes, max_running, max_step_tokens)
-    return TorchRunner(model, n_blocks, BLOCK_SIZE, is_deterministic=is_deterministic)
-
-
-def _fast_runner(
-    model: Transformer, folder: Path, weights: Weights, memory_bytes: int | None, max_running: int
-) -> Runner:
-    quantized = None
-    if weights == "int8" or weights == "int4":
-        quantize(folder, weights)
-        quantized = load_quantized(folder, weights)
-    block_bytes = NativeRunner.block_bytes(model.config, BLOCK_SIZE)
-    n_blocks = block_count(model, block_bytes, BLOCK_SIZE, memory_bytes, max_running, MAX_STEP_TOKENS)
-    return best_runner(model, n_blocks=n_blocks, block_size=BLOCK_SIZE, weights=weights, quantized=quantized)

@@ -12,9 +12,8 @@ Shapes: T tokens, N outputs, K inputs, G groups.  Source of the scheme: arXiv:22
 activations).  Left out: calibration (GPTQ, AWQ), zero points.
 """
 
-import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,12 +24,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from glasshouse.checkpoint.load import load_config, load_model
+from glasshouse.checkpoint.load import load_config
 from glasshouse.checkpoint.weights import EMBEDDING, HEAD, iterate_tensors, weight_files
-from glasshouse.core.errors import CheckpointError, ConfigError, DataError
+from glasshouse.core.errors import CheckpointError, ConfigError
 from glasshouse.core.files import sha256_file, sha256_text, sync_directory
 from glasshouse.model import ModelConfig, Transformer
-from glasshouse.tokenizer import Tokenizer
 
 Weights = Literal["fp32", "bf16", "int8", "int4"]
 QuantizedWeights = Literal["int8", "int4"]
@@ -150,17 +148,35 @@ def quantize(folder: Path | str, weights: QuantizedWeights) -> Path:
         for name, matrix in quantize_tensors(iterate_tensors(folder / file), weights).items():
             stored.update(_to_stored(name, matrix))
     metadata = {"format": "pt", "version": FORMAT_VERSION, "weights": weights, "group": str(GROUP), "source": source}
+    _write(path, stored, metadata)
+    return path
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(stored, temporary, metadata=metadata)
+        save_file(tensors, temporary, metadata=metadata)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     sync_directory(path.parent)
-    return path
+
+
+def write_metadata(path: Path, more: Mapping[str, str]) -> None:
+    """Add to what a file of quantized weights says of itself."""
+    _write(path, dict(iterate_tensors(path)), {**read_metadata(path), **more})
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a file of quantized weights says of itself; nothing where it is missing or damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError):
+        return {}
 
 
 def load_quantized(folder: Path | str, weights: QuantizedWeights) -> dict[str, Tensor | QuantizedMatrix]:
@@ -173,6 +189,29 @@ def load_quantized(folder: Path | str, weights: QuantizedWeights) -> dict[str, T
         )
     stored = dict(iterate_tensors(path))
     return {name.removesuffix(CODE): _from_stored(name, stored) for name in stored if not name.endswith((SCALE, SIZE))}
+
+
+def check_fits(config: ModelConfig, tensors: Mapping[str, Tensor | QuantizedMatrix], path: Path) -> None:
+    """Raise where the weights are not those that config.json calls for: kernels index without asking."""
+    with torch.device("meta"):
+        wanted = {name: tuple(p.shape) for name, p in Transformer(config, seed=None).named_parameters()}
+    for name, shape in wanted.items():
+        if name not in tensors or _shape(tensors[name]) != shape:
+            found = f"is {_shape(tensors[name])}" if name in tensors else "is missing"
+            raise CheckpointError(f"{path}: {name} {found}, but config.json calls for {shape}: they do not belong "
+                                  "together.")  # fmt: skip
+    if HEAD in tensors and HEAD not in wanted and not _are_equal(tensors[HEAD], tensors[EMBEDDING]):
+        raise CheckpointError(f"{path}: config.json says tie_word_embeddings, but the stored {HEAD} differs.")
+
+
+def _shape(value: Tensor | QuantizedMatrix) -> tuple[int, ...]:
+    return (len(value.code_NK), value.n_inputs) if isinstance(value, QuantizedMatrix) else tuple(value.shape)
+
+
+def _are_equal(a: Tensor | QuantizedMatrix, b: Tensor | QuantizedMatrix) -> bool:
+    if not (isinstance(a, QuantizedMatrix) and isinstance(b, QuantizedMatrix)):
+        return False
+    return torch.equal(a.code_NK, b.code_NK) and torch.equal(a.scale_NG, b.scale_NG)
 
 
 def quantized_path(folder: Path, weights: QuantizedWeights) -> Path:
@@ -188,13 +227,7 @@ def source_hash(folder: Path) -> str:
 
 def _recorded_source(path: Path) -> str | None:
     """The hash of the weights a file was made of; None where there is no such file, or no use for it."""
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError):
-        return None
+    metadata = read_metadata(path)
     return metadata.get("source") if metadata.get("version") == FORMAT_VERSION else None
 
 
@@ -233,50 +266,3 @@ def quantized_transformer(config: ModelConfig, tensors: Mapping[str, Tensor | Qu
             assert isinstance(matrix, QuantizedMatrix)
             setattr(model.get_submodule(parent), child, QuantizedLinear(matrix))
     return model.eval()
-
-
-@dataclass(frozen=True, slots=True)
-class QualityLoss:
-    """Bits per byte of the same text with the weights as they were, and quantized."""
-
-    weights: QuantizedWeights
-    before: float
-    after: float
-    n_bytes: int
-
-    @property
-    def loss(self) -> float:
-        return self.after - self.before
-
-    def __str__(self) -> str:
-        return (
-            f"{self.weights}: {self.after:.4f} bits per byte against {self.before:.4f} in fp32 "
-            f"({self.loss:+.4f}, on {self.n_bytes:,} bytes)"
-        )
-
-
-def quality_loss(folder: Path | str, weights: QuantizedWeights, texts: Sequence[str]) -> QualityLoss:
-    """What quantizing costs on `texts`: every token scored once, long texts in pieces of the context's length."""
-    model, tokenizer = load_model(Path(folder))
-    n_bytes = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
-    if n_bytes == 0:
-        raise DataError("the quality loss of quantizing needs text to measure it on; every text given is empty")
-    quantize(folder, weights)
-    rounded = quantized_transformer(model.config, load_quantized(folder, weights))
-    pieces = [p for ids in tokenizer.encode_batch(list(texts)) for p in _pieces(ids, tokenizer, model.config)]
-    before, after = (sum(_bits(m, piece) for piece in pieces) / n_bytes for m in (model, rounded))
-    return QualityLoss(weights, before, after, n_bytes)
-
-
-def _pieces(ids: Sequence[int], tokenizer: Tokenizer, config: ModelConfig) -> list[list[int]]:
-    """Each with one token before it that is read but not scored: the end of the text before."""
-    whole = [tokenizer.end_of_text_id, *ids]
-    length = config.max_seq_len
-    return [whole[start : start + length + 1] for start in range(0, len(whole) - 1, length)]
-
-
-@torch.inference_mode()
-def _bits(model: Transformer, piece: Sequence[int]) -> float:
-    ids_BT = torch.tensor([piece])
-    logits_TV = model(ids_BT[:, :-1])[0].float()
-    return float(F.cross_entropy(logits_TV, ids_BT[0, 1:], reduction="sum")) / math.log(2)

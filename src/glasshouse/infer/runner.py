@@ -5,6 +5,7 @@ Any class with `run` can stand behind the engine; it owns the memory of keys and
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -83,6 +84,10 @@ class Runner(Protocol):
         """Logits, float32, one row for every entry of `logit_rows`."""
         ...
 
+    def hidden(self, batch: StepBatch) -> Tensor:
+        """The same step, but what the head would read (after the final norm), float32, instead of logits."""
+        ...
+
 
 class TorchRunner:
     """The model as it is, over a paged cache."""
@@ -100,12 +105,15 @@ class TorchRunner:
 
     @torch.inference_mode()
     def run(self, batch: StepBatch) -> Tensor:
-        if self._mode is None:
-            return self._logits(batch)
-        with self._mode:
-            return self._logits(batch)
+        with self._mode or nullcontext():
+            return F.linear(self._hidden(batch), self.model.head_weight_VD).float()
 
-    def _logits(self, batch: StepBatch) -> Tensor:
+    @torch.inference_mode()
+    def hidden(self, batch: StepBatch) -> Tensor:
+        with self._mode or nullcontext():
+            return self._hidden(batch).float()
+
+    def _hidden(self, batch: StepBatch) -> Tensor:
         config, device = self.model.config, self.model.device
         pages = PagedAttention(
             self._cache, batch.position_T.numpy(), batch.sequence_T.numpy(), batch.block_table_RP.numpy(),
@@ -117,5 +125,4 @@ class TorchRunner:
         hidden_1TD = self.model.hidden(
             ids_1T, position_BT=F.pad(batch.position_T, padding).to(device)[None], pages=pages
         )
-        hidden_RD = hidden_1TD[0].index_select(0, batch.logit_rows.to(device))
-        return F.linear(hidden_RD, self.model.head_weight_VD).float()
+        return hidden_1TD[0].index_select(0, batch.logit_rows.to(device))

@@ -20,6 +20,10 @@ MAX_ALTERNATIVES = 20  # OpenAI's limit
 MASK_64 = 0xFFFF_FFFF_FFFF_FFFF
 
 
+LEAST = 1e-6  # temperature; smaller ones only overflow: fp32 has no digits left for what they would tell apart
+LARGEST = 1e30  # logit
+
+
 class SamplingConfig(Config):
     """How tokens are chosen and when to stop.  `SamplingConfig.of` takes untrusted values and raises `ConfigError`."""
 
@@ -37,6 +41,7 @@ class SamplingConfig(Config):
     ignores_end: bool = False  # go on after the tokens that end an answer: for measuring
     seed: int | None = None  # None: fresh randomness each time
     n_logprobs: int = 0  # the likeliest tokens that are reported beside each chosen one
+    scales_logps: bool = False  # log-probabilities are reported at this temperature: what learning from samples needs
 
     @classmethod
     def of(cls, **values: object) -> "SamplingConfig":
@@ -115,6 +120,7 @@ def _within(value: float, low: float, high: float, hint: str) -> float:
 def penalise_repetition(logits_BV: Tensor, seen_BV: Tensor, penalty_B: Tensor) -> Tensor:
     """Make tokens seen in the prompt or the answer less likely (penalty > 1)."""
     penalised_BV = torch.where(logits_BV < 0, logits_BV * penalty_B[:, None], logits_BV / penalty_B[:, None])
+    penalised_BV = penalised_BV.clamp(max=LARGEST)  # penalties near 0: infinities would become nan later
     return torch.where(seen_BV, penalised_BV, logits_BV)
 
 
@@ -125,7 +131,8 @@ def penalise_counts(logits_BV: Tensor, count_BV: Tensor, presence_B: Tensor, fre
 
 def scale_by_temperature(logits_BV: Tensor, temperature_B: Tensor) -> Tensor:
     """Divide by the temperature; rows at 0 stay as they are (`choose` takes their largest)."""
-    return logits_BV / torch.where(temperature_B == 0, torch.ones_like(temperature_B), temperature_B)[:, None]
+    divisor_B = torch.where(temperature_B == 0, torch.ones_like(temperature_B), temperature_B.clamp(min=LEAST))
+    return logits_BV / divisor_B[:, None]
 
 
 def keep_top_k(logits_BV: Tensor, k_B: Tensor) -> Tensor:

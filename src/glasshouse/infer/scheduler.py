@@ -57,7 +57,7 @@ class Scheduler:
 
     def _give(self, sequence: Sequence, budget: int, plan: dict[Sequence, int]) -> int:
         """Blocks for as many of its tokens as the budget allows; 0 where it was sent back itself."""
-        n_tokens = min(sequence.n_pending, budget)
+        n_tokens = sequence.n_next(budget)
         n_drafts = min(len(sequence.drafts), budget - n_tokens)
         if n_tokens < sequence.n_pending or self._n_missing(sequence, n_tokens + n_drafts) > self.pool.n_free:
             n_drafts = 0  # a guess is not worth anybody's memory
@@ -90,7 +90,7 @@ class Scheduler:
                 sequence.n_cached_tokens = sequence.n_computed
                 self.n_cached_tokens += sequence.n_computed
             sequence.drafts.clear()
-            n_tokens = min(sequence.n_pending, budget)
+            n_tokens = sequence.n_next(budget)
             self._take(sequence, n_tokens)
             self.running.append(sequence)
             plan[sequence] = n_tokens
@@ -98,12 +98,17 @@ class Scheduler:
             self._name_blocks(sequence, n_tokens)
 
     def _find_beginning(self, sequence: Sequence) -> list[int]:
-        """Blocks that already hold, or will in this very step, its first tokens; its last one is always computed."""
+        """Blocks that already hold, or will in this very step, its first tokens; its last one is always computed.
+        One that is read for its own sake needs all of them computed."""
+        if sequence.reading is not None:
+            return []
         n_full = (len(sequence.tokens) - 1) // self.block_size
         return self.pool.find(sequence.block_names(n_full, self.block_size))
 
     def _name_blocks(self, sequence: Sequence, n_tokens: int) -> None:
-        """Let others find the blocks that this step fills."""
+        """Let others find the blocks that this step fills (a reading's come in a step of their own)."""
+        if sequence.reading is not None:
+            return
         n_full = min(sequence.n_computed + n_tokens, len(sequence.tokens)) // self.block_size
         if n_full > sequence.n_named:
             for at, name in enumerate(sequence.block_names(n_full, self.block_size)):

@@ -6,6 +6,7 @@ from typing import Literal
 
 from glasshouse.core.errors import GlasshouseError
 from glasshouse.infer.blocks import ROOT, Name, block_name
+from glasshouse.infer.reading import PIECE, Reading
 from glasshouse.infer.sampler import Choice
 from glasshouse.infer.text import TextStream
 
@@ -18,9 +19,9 @@ class Completion:
     """What was generated.
 
     `ids` is every token chosen, the one that ended the answer included; `text` has neither that token nor anything of a
-    stop string.  `logps` (one an id, nats) are the model's own, before temperature and the other settings, and so are
-    the `alternatives`.  `finish_reason` is "stop" (end token, stop id, stop string, or a grammar that is complete),
-    "length" (max_tokens, or the context was full) or "cancelled".
+    stop string.  `logps` (one an id, nats) are the model's own, before temperature and the other settings
+    (`scales_logps`: at that temperature), and so are the `alternatives`.  `finish_reason` is "stop" (end token, stop
+    id, stop string, or a grammar that is complete), "length" (max_tokens, or the context was full) or "cancelled".
     `n_cached_tokens` of the prompt were not computed again.
     """
 
@@ -52,7 +53,8 @@ class Sequence:
     """
 
     def __init__(self, number: int, prompt: SequenceOf[int], choice: Choice, limit: int, end_ids: frozenset[int],
-                 text: TextStream) -> None:  # fmt: skip
+                 text: TextStream, reading: Reading | None = None) -> None:  # fmt: skip
+        self.reading = reading  # the prompt is read for its own sake, and nothing generated
         self.number, self.choice, self.limit, self.text = number, choice, limit, text
         self.end_ids = end_ids  # those that end this one
         self.n_prompt_tokens, self.n_cached_tokens = len(prompt), 0
@@ -81,6 +83,10 @@ class Sequence:
     def n_pending(self) -> int:
         """Tokens to be computed before the next can be chosen."""
         return len(self.tokens) - self.n_computed
+
+    def n_next(self, budget: int) -> int:
+        """Tokens it takes in a step that has room for `budget`, drafts not counted."""
+        return min(self.n_pending, budget if self.reading is None else min(budget, PIECE))
 
     def block_names(self, n_blocks: int, block_size: int) -> list[Name]:
         """Names of the first full blocks."""

@@ -9,13 +9,25 @@ Left out: drawing guesses from the draft model's distribution (greedy ones are k
 
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from glasshouse.infer.blocks import BlockPool
 from glasshouse.infer.runner import Runner, step_batch
 from glasshouse.infer.sequence import Sequence
 
+PROMPT_LOOKUP = "prompt-lookup"  # what a user writes in place of a draft model's name
 N_DRAFTS = 4
 MAX_SEQUENCES = 8  # with more the model has enough to do, and wrong guesses cost more than right ones save
+
+
+class Drafter(Protocol):
+    def propose(self, sequences: SequenceOf[Sequence]) -> None:
+        """Fill `drafts` of sequences that only need their next token."""
+        ...
+
+    def forget(self, sequence: Sequence) -> None:
+        """It has ended."""
+        ...
 
 
 class PromptLookup:
@@ -74,9 +86,10 @@ class DraftModel:
     """Guesses of a smaller model with the same tokenizer, its likeliest tokens."""
 
     def __init__(self, runner: Runner, vocab_size: int, n_drafts: int = N_DRAFTS, *,
-                 max_sequences: int = MAX_SEQUENCES) -> None:  # fmt: skip
-        """`vocab_size` is the tokenizer's: ids beyond it are never guessed."""
-        self.n_drafts, self.max_sequences = n_drafts, max_sequences
+                 max_sequences: int = MAX_SEQUENCES, max_seq_len: int | None = None) -> None:  # fmt: skip
+        """`vocab_size` is the tokenizer's: ids beyond it are never guessed.  `max_seq_len` is the draft model's: longer
+        texts are not guessed for."""
+        self.n_drafts, self.max_sequences, self.max_seq_len = n_drafts, max_sequences, max_seq_len
         self._runner, self._vocab_size = runner, vocab_size
         self._pool = BlockPool(runner.n_blocks)
         self._shadows: dict[Sequence, _Shadow] = {}
@@ -100,9 +113,11 @@ class DraftModel:
             self._pool.release(shadow.blocks)
 
     def _follow(self, sequence: Sequence) -> bool:
-        """Bring the shadow up to the sequence and its guesses; False where there is no memory for it."""
+        """Bring the shadow up to the sequence and its guesses; False where it is too long or memory is short."""
         shadow = self._shadows.setdefault(sequence, _Shadow([]))
         tokens = sequence.tokens + sequence.drafts
+        if self.max_seq_len is not None and len(tokens) > self.max_seq_len:
+            return False
         first_new = next((i for i, (a, b) in enumerate(zip(shadow.tokens, tokens)) if a != b), len(shadow.tokens))
         shadow.n_computed = min(shadow.n_computed, first_new, len(tokens) - 1)
         shadow.tokens = tokens

@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from glasshouse.model.init import InitConfig as InitConfig
     from glasshouse.model.paged import PagedAttention as PagedAttention
     from glasshouse.model.paged import PagedCache as PagedCache
+    from glasshouse.model.scoring import ScoringTransformer as ScoringTransformer
     from glasshouse.model.taps import Taps as Taps
     from glasshouse.model.taps import tap_names as tap_names
     from glasshouse.model.transformer import Transformer as Transformer
 
 _LAZY = {
     "KVCache": "cache", "InitConfig": "init", "PagedAttention": "paged", "PagedCache": "paged", "Taps": "taps",
-    "tap_names": "taps", "Transformer": "transformer",
+    "ScoringTransformer": "scoring", "tap_names": "taps", "Transformer": "transformer",
 }  # fmt: skip
 
 

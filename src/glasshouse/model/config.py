@@ -16,6 +16,9 @@ from glasshouse.core.errors import CheckpointError, suggest
 QWEN3, LLAMA = "Qwen3ForCausalLM", "LlamaForCausalLM"
 ARCHITECTURES: dict[str, str] = {QWEN3: "qwen3", LLAMA: "llama"}
 
+# the same with one score instead of the next token: a reward model
+SCORING_OF: dict[str, str] = {name: name.replace("CausalLM", "SequenceClassification") for name in ARCHITECTURES}
+
 # config.json key -> ours; `tie_word_embeddings`, `head_dim` and RoPE have their own rules below
 HF_NAMES: dict[str, str] = {
     "vocab_size": "vocab_size",
@@ -87,9 +90,12 @@ class ModelConfig(Config):
         }
 
     @staticmethod
-    def from_hf(values: Mapping[str, Any], source: str = "config.json") -> "ModelConfig":
-        """Inverse of `to_hf`, also for configs others wrote; refuses whatever this model would compute wrongly."""
-        architecture = _architecture(values, source)
+    def from_hf(values: Mapping[str, Any], source: str = "config.json", *, is_scorer: bool = False) -> "ModelConfig":
+        """Inverse of `to_hf`, also for configs others wrote; refuses whatever this model would compute wrongly.
+
+        is_scorer: the config of a reward model (`scoring`), which is refused otherwise.
+        """
+        architecture = _architecture(values, source, is_scorer)
         _refuse_unsupported(values, source)
         missing = [k for k in HF_NAMES if k not in values and k not in ("num_key_value_heads", "rms_norm_eps")]
         if missing:
@@ -110,15 +116,35 @@ class ModelConfig(Config):
             raise CheckpointError(f"{source}: {error.errors()[0]['msg']}") from None
 
 
-def _architecture(values: Mapping[str, Any], source: str) -> str:
+def _architecture(values: Mapping[str, Any], source: str, is_scorer: bool) -> str:
     by_type = {model_type: name for name, model_type in ARCHITECTURES.items()}
     given = (values.get("architectures") or [by_type.get(str(values.get("model_type")), values.get("model_type"))])[0]
+    scores = {theirs: ours for ours, theirs in SCORING_OF.items()}
+    if is_scorer:
+        return _scored_architecture(values, source, str(given), scores)
+    if given in scores:
+        raise CheckpointError(
+            f"{source}: this is a reward model: it scores answers and writes none. Give a language model here, and "
+            "this one where a reward is asked for."
+        )
     if given not in ARCHITECTURES:
         raise CheckpointError(
             f"{source}: architecture {given!r} is not one Glasshouse can run. Known: {', '.join(ARCHITECTURES)} "
             f"(SmolLM2 and Llama 3 are of the second kind).{suggest(str(given), ARCHITECTURES)}"
         )
     return str(given)
+
+
+def _scored_architecture(values: Mapping[str, Any], source: str, given: str, scores: Mapping[str, str]) -> str:
+    if given not in scores:
+        raise CheckpointError(
+            f"{source}: architecture {given!r} is not a reward model's. Known: {', '.join(scores)}. "
+            "Train one with: glass reward"
+        )
+    n_labels = len(values.get("id2label") or range(2))  # transformers' default is two
+    if n_labels != 1:
+        raise CheckpointError(f"{source}: gives {n_labels} numbers for a text; a reward model gives one.")
+    return scores[given]
 
 
 def _refuse_unsupported(values: Mapping[str, Any], source: str) -> None:

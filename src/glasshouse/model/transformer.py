@@ -6,7 +6,7 @@ state dict is a Hugging Face file as it stands.  Single-device code: sharding is
 Left out: dropout (not used at these scales), biases.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -179,6 +179,10 @@ class Transformer(nn.Module):
         """Fill every weight; the same seed gives the same weights whatever the order of creation, device or shape of
         the other layers."""
         initialise(self, seed, init or InitConfig())
+
+    def to_hf(self) -> dict[str, Any]:
+        """The `config.json` of this model."""
+        return self.config.to_hf()
 
     @property
     def head_weight_VD(self) -> Tensor:

@@ -5,7 +5,7 @@ Shapes: B rows, T tokens, D model, V vocabulary, M counted targets.  Units: nats
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -15,11 +15,16 @@ from glasshouse.objective.cross_entropy import cross_entropy_sum
 
 @dataclass(frozen=True)
 class LossOutput:
-    """`loss_sum` over `n_targets`; `loss_mean` is their quotient.  Both carry gradients."""
+    """`loss_sum` over `n_targets`; `loss_mean` is their quotient.  Both carry gradients.
+
+    `metrics` are sums over the same targets, without gradient, so that the parts of a batch add up; training divides.
+    `n_head_tokens`: where the head was computed, if that is not where the targets are.
+    """
 
     loss_sum: Tensor
     n_targets: int
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
+    n_head_tokens: int | None = None
 
     @property
     def loss_mean(self) -> Tensor:
@@ -35,7 +40,7 @@ class LanguageModel(Protocol):
     def head_weight_VD(self) -> Tensor: ...
 
 
-Objective = Callable[[LanguageModel, LMBatch], LossOutput]
+Objective = Callable[[LanguageModel, Any], LossOutput]  # of (model, batch): a loss names the kind of batch it takes
 
 
 def lm_loss(model: LanguageModel, batch: LMBatch) -> LossOutput:

@@ -1,6 +1,7 @@
 """Update rules and schedules."""
 
 from glasshouse.optim.adamw import AdamW as AdamW
+from glasshouse.optim.groups import BESIDE as BESIDE
 from glasshouse.optim.groups import OptimConfig as OptimConfig
 from glasshouse.optim.groups import ParameterGroup as ParameterGroup
 from glasshouse.optim.groups import describe_groups as describe_groups

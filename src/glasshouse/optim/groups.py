@@ -51,11 +51,18 @@ class ParameterGroup:
         }
 
 
-def group_parameters(model: nn.Module, config: OptimConfig) -> list[ParameterGroup]:
-    """Every trainable parameter in exactly one group; empty groups are left out."""
+BESIDE = "beside."  # names of what is trained with a model and is no part of it
+
+
+def group_parameters(model: nn.Module, config: OptimConfig, beside: nn.Module | None = None) -> list[ParameterGroup]:
+    """Every trainable parameter in exactly one group; empty groups are left out.
+
+    `beside`: a small module that is trained with the model, such as a value head.
+    """
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     members: dict[str, list[tuple[str, nn.Parameter]]] = {"matrices": [], "embedding": [], "head": [], "vectors": []}
-    for name, parameter in model.named_parameters():  # a shared tensor is named once
+    more = [] if beside is None else [(BESIDE + name, parameter) for name, parameter in beside.named_parameters()]
+    for name, parameter in (*model.named_parameters(), *more):  # a shared tensor is named once
         if parameter.requires_grad:
             members[_kind(name, parameter, id(parameter) in embeddings)].append((name, parameter))
     rates = {
@@ -91,4 +98,4 @@ def _kind(name: str, parameter: nn.Parameter, is_embedding: bool) -> str:
         return "embedding"
     if parameter.ndim < 2:
         return "vectors"
-    return "head" if name.split(".")[-2:-1] == ["lm_head"] else "matrices"
+    return "head" if name.split(".")[-2:-1] in (["lm_head"], ["score"]) else "matrices"

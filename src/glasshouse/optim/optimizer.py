@@ -73,8 +73,8 @@ class OptimizerSet:
             optimizer.state[parameter][quantity] = _placed(value, parameter)
 
 
-def build_optimizer(model: nn.Module, config: OptimConfig) -> OptimizerSet:
-    groups = group_parameters(model, config)
+def build_optimizer(model: nn.Module, config: OptimConfig, beside: nn.Module | None = None) -> OptimizerSet:
+    groups = group_parameters(model, config, beside)
     optimizers: list[torch.optim.Optimizer] = []
     muon = [_options(g) for g in groups if g.rule == "muon"]
     if muon:

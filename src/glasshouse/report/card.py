@@ -16,7 +16,8 @@ from glasshouse.core.files import write_text
 from glasshouse.core.rundir import RunDirectory
 from glasshouse.report import story
 from glasshouse.report.page import environment
-from glasshouse.report.records import RunRecords, read_run
+from glasshouse.report.records import RunRecords, mapping, read_run
+from glasshouse.report.story.whole import is_chat
 from glasshouse.report.units import format_co2, format_count, format_energy, format_flops, format_interval, format_score
 
 
@@ -41,9 +42,12 @@ def render_card(records: RunRecords) -> str:
         costs=story.costs(records),
         cost=_cost_words(records),
         trust=story.trust(records),
+        taught=story.taught(records),
+        reward_model=story.reward_model(records),
+        is_chat=is_chat(records),
         shape=story.model_rows(records),
-        device=_mapping(records.plan.get("device")),
-        versions=_mapping(records.actual.get("versions")),
+        device=mapping(records.plan.get("device")),
+        versions=mapping(records.actual.get("versions")),
         format_count=format_count,
     )  # fmt: skip
 
@@ -57,48 +61,64 @@ def _front_matter(records: RunRecords) -> dict[str, Any]:
     language = recipe.get("language") or (["en"] if builtin else None)
     if language:
         matter["language"] = language if isinstance(language, list) else [language]
-    matter |= {"library_name": "transformers", "pipeline_tag": "text-generation", "tags": _tags(records)}
+    task = "text-generation" if records.result("quality") is None or is_chat(records) else "text-classification"
+    matter |= {"library_name": "transformers", "pipeline_tag": task, "tags": _tags(records)}
     corpus = records.stage("corpus")
-    if sources := list(_mapping(corpus.summary.get("sources")) if corpus else {}):
+    if sources := list(mapping(corpus.summary.get("sources")) if corpus else {}):
         matter["datasets"] = sources
     if cost := story.total_cost(records):
         matter["co2_eq_emissions"] = _emissions(records, cost)
-    if records.evaluations:
-        matter["model-index"] = [{"name": records.name, "results": [_results(records)]}]
+    if results := [*_results(records), *_reward_results(records)]:
+        matter["model-index"] = [{"name": records.name, "results": results}]
     return matter
 
 
 def _tags(records: RunRecords) -> list[str]:
-    shape = next((_mapping(s.summary.get("model")) for s in records.training_stages if s.summary.get("model")), {})
+    shape = next((mapping(s.summary.get("model")) for s in records.training_stages if s.summary.get("model")), {})
     family = [] if not shape else ["qwen3"] if shape.get("has_qk_norm", True) else ["llama"]
-    return ["glasshouse", *family, *(["conversational"] if records.stage("sft") else [])]
+    method = records.result("method")
+    taught = [str(method.result["method"]).replace("_", "-")] if method else []
+    rewards = ["reward-model"] if records.result("quality") else []
+    return ["glasshouse", *family, *(["conversational"] if is_chat(records) else []), *taught, *rewards]
 
 
 def _emissions(records: RunRecords, cost: Mapping[str, Any]) -> dict[str, Any]:
     how = "estimated from processor time" if cost.get("is_estimated", True) else "measured with energy counters"
-    device = _mapping(records.plan.get("device"))
+    device = mapping(records.plan.get("device"))
     found = {"emissions": round(float(cost.get("co2_g", 0)), 4), "source": f"glasshouse, {how}"}
     return found | ({"hardware_used": str(device["name"])} if device.get("name") else {})
 
 
-def _results(records: RunRecords) -> dict[str, Any]:
+def _results(records: RunRecords) -> list[dict[str, Any]]:
+    if not records.evaluations:
+        return []
     name = (
         "questions about the Python standard library" if story.is_builtin(records) else f"questions of {records.name}"
     )
     metrics = [
-        {
-            "type": "exact_match" if score["name"] == "exact" else score["name"],
-            "name": _words(score["name"]),
-            "value": round(score["value"], 5),
-            "args": {"interval_95": [round(score["low"], 5), round(score["high"], 5)], "count": score["count"]},
-        }
+        _metric("exact_match" if score["name"] == "exact" else score["name"], _words(score["name"]), score)
         for score in records.evaluations[-1]["scores"]
     ]
-    return {
-        "task": {"type": "text-generation"},
-        "dataset": {"name": name, "type": "local"},
-        "metrics": metrics,
-    }
+    return [_result("text-generation", name, metrics)]
+
+
+def _reward_results(records: RunRecords) -> list[dict[str, Any]]:
+    stage = records.result("quality")
+    accuracy = mapping(mapping(stage.result["quality"]).get("accuracy")) if stage else {}
+    if not accuracy:
+        return []
+    metric = _metric("accuracy", "Agreement with people", accuracy)
+    return [_result("text-classification", "pairs of answers held back", [metric])]
+
+
+def _result(task: str, dataset: str, metrics: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"task": {"type": task}, "dataset": {"name": dataset, "type": "local"}, "metrics": metrics}
+
+
+def _metric(type: str, name: str, score: Mapping[str, Any]) -> dict[str, Any]:
+    interval = [round(score["low"], 5), round(score["high"], 5)]
+    value = round(score["value"], 5)
+    return {"type": type, "name": name, "value": value, "args": {"interval_95": interval, "count": score["count"]}}
 
 
 def _words(name: str) -> str:
@@ -177,7 +197,3 @@ def _code(text: Any) -> str:
     fence = "`" * (max([len(run) for run in re.findall(r"`+", line)], default=0) + 1)
     edge = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{fence}{edge}{line}{edge}{fence}".replace("|", "\\|") if line else ""
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -5,6 +5,7 @@ x is millions of tokens or minutes, switched by the page through the signal `x_a
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -19,6 +20,8 @@ from glasshouse.report.records import Record, RunRecords, StageRecord
 MAX_POINTS = 240  # a curve: more cannot be seen, and the page stays small
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # a name, never fetched
 FONT = "system-ui, sans-serif"
+
+X_AXIS = {"calculate": "x_axis == 'minutes' ? datum.minutes : datum.tokens", "as": "x"}
 
 CONFIG: dict[str, Any] = {
     "font": FONT,
@@ -50,6 +53,46 @@ class StageCharts:
     small: list[Chart]
 
 
+@dataclass(frozen=True)
+class Curve:
+    """One metric as a line.  `held_out` is the same on what is held back, as dots; `other` a second line."""
+
+    key: str
+    title: str
+    axis_format: str = ""
+    note: str = ""
+    held_out: str = ""
+    other: str = ""
+    starts_at_zero: bool = False
+
+
+SPEED = (
+    Curve("lr", "Learning rate", "~g"),
+    Curve("tokens_per_s", "Tokens a second", "~s", starts_at_zero=True),
+)
+# What may be learned from judged answers, in the order of showing: the first that was recorded is drawn large.
+JUDGED = (
+    Curve("rollout/reward", "Reward of its answers", held_out="eval/reward"),
+    Curve("loss", "Loss", held_out="eval/loss"),
+    Curve("dpo/accuracy", "Pairs ranked as they were judged", ".0%", held_out="eval/accuracy"),
+    Curve("dpo/margin", "Margin: preferred less other, in nats", held_out="eval/margin"),
+    Curve("dpo/reward_chosen", "Implicit reward", "", "green: preferred answers · orange: the others",
+          other="dpo/reward_rejected"),
+    Curve("kto/accuracy", "Answers valued as they were judged", ".0%", held_out="eval/accuracy"),
+    Curve("kto/gain", "Gain over the model before", held_out="eval/gain"),
+    Curve("kto/kl", "KL from the model before, nats an answer", held_out="eval/kl"),
+    Curve("reward/accuracy", "Pairs ranked as they were judged", ".0%", held_out="eval/accuracy"),
+    Curve("reward/difference", "Score: preferred less other"),
+    Curve("rollout/kl", "KL from the model before, nats a token"),
+    Curve("rollout/entropy", "Entropy, nats a token", starts_at_zero=True),
+    Curve("rollout/answer_tokens", "Tokens sampled a round", "~s", starts_at_zero=True),
+    Curve("rollout/share_finished", "Answers that came to an end", ".0%"),
+    Curve("rollout/share_alike", "Questions whose answers were all rewarded alike", ".0%"),
+    Curve("rollout/kl_weight", "Price of a nat of KL"),
+)  # fmt: skip
+JUDGED_PREFIXES = ("dpo/", "kto/", "reward/", "rollout/")
+
+
 def training_charts(records: RunRecords) -> list[StageCharts]:
     stages = [(stage, records.curves.get(stage.name, [])) for stage in records.training_stages]
     return [charts for stage, curve in stages if len(curve) > 1 and (charts := _stage_charts(stage, curve))]
@@ -57,26 +100,30 @@ def training_charts(records: RunRecords) -> list[StageCharts]:
 
 def _stage_charts(stage: StageRecord, curve: list[Record]) -> StageCharts | None:
     points = _points(stage, curve)
-    unit = "bits_per_byte" if any("bits_per_byte" in p for p in points) and stage.name != "sft" else "loss"
-    if not any(unit in p for p in points):
+    is_judged = any(key.startswith(JUDGED_PREFIXES) for point in points for key in point)
+    wanted = JUDGED if is_judged else (_loss_of_text(stage, points), *SPEED)
+    found = [curve for curve in wanted if sum(curve.key in point for point in points) > 1]
+    if not found or found[0] in SPEED:
         return None
-    label = "Bits per byte" if unit == "bits_per_byte" else "Loss (nats a token)"
-    what = "answers" if stage.name == "sft" else "text"
-    note = f"line: {what} it learned from · dots: {what} held back" if any(f"eval/{unit}" in p for p in points) else ""
-    x_label = f"{_token_unit(points)} tokens"
-    main = Chart(f"{stage.name}-loss", label, note, _spec(points, unit, height=260, has_eval=bool(note)), x_label)
-    small = [
-        Chart(
-            f"{stage.name}-{key.replace('_', '-')}",
-            title,
-            "",
-            _spec(points, key, height=110, axis_format=form),
-            x_label,
-        )
-        for key, title, form in (("lr", "Learning rate", "~g"), ("tokens_per_s", "Tokens a second", "~s"))
-        if any(key in p for p in points)
-    ]
+    large, low = (130, 130) if is_judged else (260, 110)  # no one curve tells how learning from judgements goes
+    main, *small = (_chart(stage, points, curve, low if number else large) for number, curve in enumerate(found))
     return StageCharts(stage.name, main, small)
+
+
+def _loss_of_text(stage: StageRecord, points: Sequence[dict[str, float]]) -> Curve:
+    """Text is scored by its bytes, answers by their loss: their bytes are few."""
+    is_text = stage.name == "pretrain" and any("bits_per_byte" in point for point in points)
+    unit = "bits_per_byte" if is_text else "loss"
+    what = "text" if stage.name == "pretrain" else "answers"
+    has_eval = any(f"eval/{unit}" in point for point in points)
+    note = f"line: {what} it learned from · dots: {what} held back" if has_eval else ""
+    return Curve(unit, "Bits per byte" if is_text else "Loss (nats a token)", "", note, f"eval/{unit}")
+
+
+def _chart(stage: StageRecord, points: list[dict[str, float]], curve: Curve, height: int) -> Chart:
+    id = f"{stage.name}-{'loss' if curve.key == 'bits_per_byte' else re.sub('[_/]', '-', curve.key)}"
+    note = curve.note or ("dots: held back" if any(curve.held_out in point for point in points) else "")
+    return Chart(id, curve.title, note, _spec(points, curve, height), f"{_token_unit(points)} tokens")
 
 
 def _points(stage: StageRecord, curve: list[Record]) -> list[dict[str, float]]:
@@ -109,23 +156,12 @@ def thin(rows: Sequence[dict[str, float]], key: str, limit: int = MAX_POINTS) ->
     return [{k: sum(r[k] for r in part) / len(part) for k in ("tokens", "minutes", key)} for part in parts]
 
 
-def _spec(
-    points: list[dict[str, float]], key: str, *, height: int, has_eval: bool = False, axis_format: str = ""
-) -> dict[str, Any]:
-    axis = {
-        "title": None,
-        "tickCount": 4,
-        **({"labelExpr": f"format(datum.value, '{axis_format}')"} if axis_format else {}),
-    }
-    y = {"field": key, "type": "quantitative", "axis": axis, "scale": {"zero": key == "tokens_per_s", "nice": True}}
-    x = {"field": "x", "type": "quantitative", "axis": {"title": None, "tickCount": 5}, "scale": {"nice": False}}
-    tooltip = [
-        {"field": "tokens", "title": f"{_token_unit(points)} tokens", "format": ".3~f"},
-        {"field": "minutes", "title": "minutes", "format": ".2~f"},
-        {"field": key, "title": key.replace("_", " "), "format": ".4~g"},
-    ]
+def _spec(points: list[dict[str, float]], curve: Curve, height: int) -> dict[str, Any]:
+    axis: dict[str, Any] = {"title": None, "tickCount": 4}
+    if curve.axis_format:
+        axis["labelExpr"] = f"format(datum.value, '{curve.axis_format}')"
     hover = {
-        "name": f"hover_{key}",
+        "name": f"hover_{re.sub('[^a-z_]', '_', curve.key)}",
         "select": {"type": "point", "on": "pointermove", "nearest": True, "clear": "pointerout"},
     }
     layers: list[dict[str, Any]] = [
@@ -135,53 +171,73 @@ def _spec(
             "mark": {"type": "point", "filled": True, "size": 60, "color": "var(--leaf)", "tooltip": True},
             "encoding": {
                 "opacity": {"condition": {"param": hover["name"], "empty": False, "value": 1}, "value": 0},
-                "tooltip": tooltip,
+                "tooltip": _tooltip(points, re.sub("[_/]", " ", curve.key), with_minutes=True),
             },
         },
     ]
-    if has_eval:
-        layers.append(_held_out_layer(points, f"eval/{key}"))
+    dot = {"type": "point", "filled": True, "size": 70 if height > 200 else 40, "opacity": 1, "tooltip": True}
+    if any(curve.held_out in point for point in points):
+        layers.append(_added(points, curve.held_out, {**dot, "color": "var(--bloom)"}, "held back"))
+    if any(curve.other in point for point in points):
+        line = {"type": "line", "color": "var(--bloom)", "strokeWidth": 2}
+        layers.append(_added(points, curve.other, line, re.sub("[_/]", " ", curve.other)))
     return {
         "$schema": SCHEMA,
         "width": "container",
         "height": height,
         "config": CONFIG,
         "params": [{"name": "x_axis", "value": "tokens"}],
-        "data": {"values": _rounded(thin(points, key))},
-        "transform": [{"calculate": "x_axis == 'minutes' ? datum.minutes : datum.tokens", "as": "x"}],
-        "encoding": {"x": x, "y": y},
+        "data": {"values": _series(points, curve.key)},
+        "transform": [X_AXIS],
+        "encoding": {
+            "x": {
+                "field": "x", "type": "quantitative", "axis": {"title": None, "tickCount": 5}, "scale": {"nice": False},
+            },
+            "y": {
+                "field": "value", "type": "quantitative", "axis": axis,
+                "scale": {"zero": curve.starts_at_zero, "nice": True},
+            },
+        },
         "layer": layers,
-    }
+    }  # fmt: skip
 
 
-def _held_out_layer(points: list[dict[str, float]], key: str) -> dict[str, Any]:
-    rows = [{**row, "value": row.pop(key)} for row in _rounded(thin(points, key))]
+def _added(points: list[dict[str, float]], key: str, mark: dict[str, Any], title: str) -> dict[str, Any]:
+    """A second series, from records of its own."""
     return {
-        "data": {"values": rows},
-        "transform": [{"calculate": "x_axis == 'minutes' ? datum.minutes : datum.tokens", "as": "x"}],
-        "mark": {"type": "point", "filled": True, "size": 70, "color": "var(--bloom)", "opacity": 1, "tooltip": True},
+        "data": {"values": _series(points, key)},
+        "transform": [X_AXIS],
+        "mark": mark,
         "encoding": {
             "y": {"field": "value", "type": "quantitative"},
-            "tooltip": [
-                {"field": "tokens", "title": f"{_token_unit(points)} tokens", "format": ".3~f"},
-                {"field": "value", "title": "held back", "format": ".4~g"},
-            ],
+            "tooltip": _tooltip(points, title, with_minutes=False),
         },
     }
 
 
-def _rounded(rows: list[dict[str, float]]) -> list[dict[str, float]]:
-    return [{key: float(f"{value:.5g}") for key, value in row.items()} for row in rows]
+def _tooltip(points: list[dict[str, float]], title: str, *, with_minutes: bool) -> list[dict[str, str]]:
+    minutes = [{"field": "minutes", "title": "minutes", "format": ".2~f"}] if with_minutes else []
+    return [
+        {"field": "tokens", "title": f"{_token_unit(points)} tokens", "format": ".3~f"},
+        *minutes,
+        {"field": "value", "title": title, "format": ".4~g"},
+    ]
+
+
+def _series(points: list[dict[str, float]], key: str) -> list[dict[str, float]]:
+    """One metric as `value`: names with strokes and dots mean something else to Vega."""
+    rows = [{**row, "value": row.pop(key)} for row in thin(points, key)]
+    return [{name: float(f"{value:.5g}") for name, value in row.items()} for row in rows]
 
 
 def with_static_forms(charts: StageCharts) -> StageCharts:
-    def draw(chart: Chart) -> Chart:
-        converter = require("vl_convert", "report", "Drawing charts")
-        layers = [layer for layer in chart.spec["layer"] if "params" not in layer]  # nothing to point at on paper
-        spec = {**chart.spec, "width": 640, "layer": layers}
-        return replace(chart, svg=converter.vegalite_to_svg(spec))
+    return replace(charts, main=with_static_form(charts.main), small=[with_static_form(c) for c in charts.small])
 
-    return StageCharts(charts.stage, draw(charts.main), [draw(chart) for chart in charts.small])
+
+def with_static_form(chart: Chart) -> Chart:
+    converter = require("vl_convert", "report", "Drawing charts")
+    layers = [layer for layer in chart.spec["layer"] if "params" not in layer]  # nothing to point at on paper
+    return replace(chart, svg=converter.vegalite_to_svg({**chart.spec, "width": 640, "layer": layers}))
 
 
 def javascript() -> str:

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from glasshouse.report.records import Record, RunRecords, StageRecord
+from glasshouse.report.records import Record, RunRecords, StageRecord, mapping
+from glasshouse.report.story.preferences import evaluations_around
+from glasshouse.report.story.whole import is_chat, n_parameters
 from glasshouse.report.units import (
     format_bytes,
     format_count,
     format_energy,
+    format_number,
     format_score,
     format_seconds,
     plural,
@@ -32,9 +35,14 @@ class Pane:
     is_done: bool = True
 
     @property
-    def took(self) -> str:
+    def spent(self) -> list[str]:
+        """Time and energy, what there was of them."""
         parts = [format_seconds(self.seconds)] if self.seconds else []
-        return " · ".join(parts + ([format_energy(self.joules)] if self.joules else []))
+        return parts + ([format_energy(self.joules)] if self.joules else [])
+
+    @property
+    def took(self) -> str:
+        return " · ".join(self.spent)
 
 
 def panes(records: RunRecords) -> list[Pane]:
@@ -68,6 +76,8 @@ def _describe(stage: StageRecord, records: RunRecords) -> tuple[str, str, tuple[
         return f"{summary.get('vocab_size', 0):,}", "tokens", note
     if stage.name == "evals":
         return _verdict(records)
+    if stage.result:
+        return _judged(stage, records)
     if stage.is_training:
         return _training(stage)
     return "", "", ()
@@ -77,9 +87,28 @@ def _training(stage: StageRecord) -> tuple[str, str, tuple[str, ...]]:
     summary = stage.summary
     notes = (f"{format_count(summary['n_tokens'])} tokens", f"{plural(summary['steps'], 'step')}")
     bits = summary.get("bits_per_byte")
-    if stage.name == "sft" or not bits:  # answers are scored by their loss: their bytes are few
+    if stage.name != "pretrain" or not bits:  # answers are scored by their loss: their bytes are few
         return f"{summary.get('loss') or 0:.3g}", "loss on answers", notes
     return f"{bits:.3g}", "bits a byte", notes
+
+
+def _judged(stage: StageRecord, records: RunRecords) -> tuple[str, str, tuple[str, ...]]:
+    """Learning from people: what it was for, in one number."""
+    result = stage.result
+    steps = (plural(stage.summary["steps"], "step"),) if "steps" in stage.summary else ()
+    if accuracy := mapping(mapping(result.get("quality")).get("accuracy")):
+        notes = (plural(result.get("n_trained", 0), "comparison"), *steps)
+        return format_score(accuracy["value"], "share"), "agrees with people", notes
+    if around := evaluations_around(records):
+        before, after = ({s["name"]: s["value"] for s in result["scores"]}.get("wrong") for result in around)
+        if before is not None and after is not None:
+            return format_score(after, "share"), "wrong answers", (f"{format_score(before, 'share')} before", *steps)
+    if (ranked := mapping(result.get("held_out")).get("eval/accuracy")) is not None:
+        return format_score(ranked, "share"), "ranked as judged", (f"{result.get('n_learned', 0):,} judged", *steps)
+    if None not in (result.get("reward_before"), result.get("reward_after")):
+        before = f"{format_number(result['reward_before'])} before"
+        return format_number(result["reward_after"]), "mean reward", (before, *steps)
+    return _training(stage) if stage.is_training else ("", "", ())
 
 
 def _verdict(records: RunRecords) -> tuple[str, str, tuple[str, ...]]:
@@ -96,27 +125,20 @@ def _verdict(records: RunRecords) -> tuple[str, str, tuple[str, ...]]:
 
 def _assistant(records: RunRecords) -> Pane:
     parameters = n_parameters(records)
-    is_chat = records.stage("sft") is not None
+    talks, judges = is_chat(records), records.result("quality") is not None  # a reward model stays in its stage
     return Pane(
-        "assistant" if is_chat else "model",
+        "assistant" if talks else "reward model" if judges else "model",
         format_count(parameters) if parameters else "",
         "parameters",
-        ("ready to talk",) if records.has_model and is_chat else (),
-        is_done=records.has_model,
+        ("ready to talk",) if records.has_model and talks else (),
+        is_done=records.has_model or (judges and not talks),
     )
-
-
-def n_parameters(records: RunRecords) -> float:
-    for stage in reversed(records.stages):
-        parameters = stage.summary.get("parameters")
-        total = parameters.get("total") if isinstance(parameters, dict) else parameters
-        if total:
-            return float(total)
-    return 0.0
 
 
 # Wide: the roof falls from its ridge to the eaves; panes stand between them; roots lead down to the soil of time.
 WIDTH, RIDGE, EAVES, FLOOR, SOIL = 1160, 10, 74, 262, 322
+NARROW = 160  # a pane below this has no room for time and energy on one line
+CHARACTER = 6.6  # width of a note's, on average
 
 
 def draw_wide(shown: Sequence[Pane]) -> str:
@@ -136,14 +158,16 @@ def _wide_pane(pane: Pane, x: float, width: float) -> str:
     left, right = f"{x:.1f} {_roof(x):.1f}", f"{x + width:.1f} {_roof(x + width):.1f}"
     ridge = f" L{WIDTH / 2} {RIDGE}" if x < WIDTH / 2 < x + width else ""
     shape = f"M{left}{ridge} L{right} L{x + width:.1f} {FLOOR} L{x:.1f} {FLOOR} Z"
-    at = x + 20
+    is_narrow = width < NARROW
+    at = x + (15 if is_narrow else 20)
+    spent = pane.spent if is_narrow else [pane.took]
     lines = [
         f'<path class="pane{"" if pane.is_done else " open"}" d="{shape}"/>',
         _label("stage", at, 112, pane.name),
         _label("key", at, 152, pane.key or "…"),
         _label("caption", at, 172, pane.caption),
         *(_label("note", at, 196 + 16 * i, note) for i, note in enumerate(pane.notes[:2])),
-        _label("took", at, 246, pane.took),
+        *(_label("took", at, 246 - 16 * i, text) for i, text in enumerate(reversed(spent))),
     ]
     return "".join(lines)
 
@@ -171,7 +195,8 @@ def _soil_wide(shown: Sequence[Pane], width: float) -> str:
         )
         if span > 120:
             label = f"{pane.name} {format_seconds(pane.seconds)} · {100 * pane.seconds / total:.0f} %"
-            parts.append(_label("note", middle, SOIL + 36, label, "middle"))
+            room = CHARACTER * len(label) / 2
+            parts.append(_label("note", min(max(middle, room), WIDTH - room), SOIL + 36, label, "middle"))
         at += span
     return "".join(parts)
 

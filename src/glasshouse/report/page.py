@@ -19,6 +19,7 @@ from glasshouse.core.rundir import RunDirectory
 from glasshouse.report import charts as chart_table
 from glasshouse.report import life, story
 from glasshouse.report.records import RunRecords, read_run
+from glasshouse.report.reward_charts import reward_charts
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -31,23 +32,32 @@ def render_run(run: RunDirectory) -> Path:
 
 
 def render_page(records: RunRecords) -> str:
-    stage_charts = chart_table.training_charts(records)
-    bundle = chart_table.javascript() if stage_charts else ""
+    stage_charts, quality_charts = chart_table.training_charts(records), reward_charts(records)
+    bundle = chart_table.javascript() if stage_charts or quality_charts else ""
     if bundle:
         stage_charts = [chart_table.with_static_forms(charts) for charts in stage_charts]
+        quality_charts = [chart_table.with_static_form(chart) for chart in quality_charts]
+    drawn = [*(c for s in stage_charts for c in (s.main, *s.small)), *quality_charts]
+    judged = {stage.name for key in ("method", "quality") if (stage := records.result(key))}
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     shown = life.panes(records)
     return environment(is_html=True).get_template("report.html.j2").render(
         records=records,
         headline=story.headline(records),
         life=Markup(life.draw_wide(shown) + life.draw_tall(shown)) if len(shown) > 1 else "",
-        charts=stage_charts,
-        specs=Markup(_json_in_script({c.id: c.spec for s in stage_charts for c in (s.main, *s.small)})),
+        charts=[charts for charts in stage_charts if charts.stage not in judged],
+        judged_charts={charts.stage: charts for charts in stage_charts if charts.stage in judged},
+        quality_charts=quality_charts,
+        specs=Markup(_json_in_script({chart.id: chart.spec for chart in drawn})),
         samples=story.samples(records),
         tokenizer=records.stage("tokenizer"),
         panels=story.score_panels(records),
         kinds=story.kind_panel(records),
         trust=story.trust(records),
+        taught=story.taught(records),
+        changes=story.changes(records),
+        rises=story.rises(records),
+        reward_model=story.reward_model(records),
         corpus=story.corpus(records),
         costs=story.costs(records),
         is_estimated=story.total_cost(records).get("is_estimated", True),

@@ -12,7 +12,8 @@ from typing import Any
 from glasshouse.core.files import read_json, read_jsonl
 from glasshouse.core.rundir import RunDirectory
 
-STAGE_ORDER = ("corpus", "tokenizer", "pretrain", "sft", "evals")
+STAGE_ORDER = ("corpus", "tokenizer", "pretrain", "sft", "reward", "align", "evals")
+RESULTS = ("align.json", "reward.json")  # what learning from people leaves beside a summary
 REMOVED_SHOWN = 400  # read at most this many examples a reason: a large corpus removes millions
 
 Record = Mapping[str, Any]
@@ -20,13 +21,14 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class StageRecord:
-    """One stage that began.  `cost` is empty until it finished."""
+    """One stage that began.  `cost` is empty until it finished; `result` is what became of judged answers."""
 
     name: str
     summary: Record = field(default_factory=dict)
     cost: Record = field(default_factory=dict)
     seconds: float | None = None
     is_finished: bool = False
+    result: Record = field(default_factory=dict)
 
     @property
     def is_training(self) -> bool:
@@ -52,6 +54,10 @@ class RunRecords:
     def stage(self, name: str) -> StageRecord | None:
         return next((stage for stage in self.stages if stage.name == name), None)
 
+    def result(self, key: str) -> StageRecord | None:
+        """The last stage whose result has `key`: "method" of alignment, "quality" of a reward model."""
+        return next((stage for stage in reversed(self.stages) if key in stage.result), None)
+
     @property
     def training_stages(self) -> list[StageRecord]:
         return [stage for stage in self.stages if stage.is_training or stage.name in self.curves]
@@ -68,7 +74,10 @@ def read_run(run: RunDirectory) -> RunRecords:
     for record in _lenient(run.metrics()):
         curves.setdefault(str(record.get("stage")), []).append(record)
     actual = _json(run.path / "actual.json")
-    stages = _with_one_verdict([_stage(run.path, name, events, actual) for name in _stage_names(run.path, events)])
+    told = [{"stage": stage} for stage in curves]  # `glass align` tells nothing but its metrics
+    stages = _with_one_verdict(
+        [_stage(run.path, name, events, actual) for name in _stage_names(run.path, [*events, *told])]
+    )
     order = [stage.name for stage in stages]
     return RunRecords(
         name=name,
@@ -90,28 +99,33 @@ def read_run(run: RunDirectory) -> RunRecords:
 def _stage_names(path: Path, events: list[Record]) -> list[str]:
     """Every stage that left a trace, the known ones in the order of the life, others in the order they began."""
     begun = list(dict.fromkeys(str(e["stage"]) for e in events if e.get("stage") and e.get("kind") != "prediction"))
+    left = [file.parent.name for result in RESULTS for file in sorted(path.glob(f"*/{result}"))]
     found = [name for name in (*STAGE_ORDER, *begun) if name in begun or (path / name / "summary.json").is_file()]
-    names = list(dict.fromkeys(name for name in found if name not in ("run", "report", "plan")))
+    names = list(dict.fromkeys(name for name in (*found, *left) if name not in ("run", "report", "plan")))
+    names = [name for name in names if not name.startswith("reward-")]  # the shorter trainings of a learning curve
     return sorted(names, key=lambda name: _position(name, begun))
 
 
 def _position(name: str, begun: list[str]) -> float:
     if name in STAGE_ORDER:
         return STAGE_ORDER.index(name)
-    return STAGE_ORDER.index("evals") - 0.5 + 0.001 * begun.index(name)  # a later stage still comes before the verdict
+    late = begun.index(name) if name in begun else len(begun)
+    return STAGE_ORDER.index("evals") - 0.5 + 0.001 * late  # a later stage still comes before the verdict
 
 
 def _stage(path: Path, name: str, events: list[Record], actual: Record) -> StageRecord:
     finished = [e for e in events if e.get("stage") == name and e.get("kind") == "finished"]
     last: Record = finished[-1] if finished else {}
     summary = _json(path / name / "summary.json")
-    own: Record = _mapping(_mapping(actual.get("stages")).get(name))
-    cost = _mapping(own.get("cost") or last.get("cost") or summary.get("cost"))
+    own: Record = mapping(mapping(actual.get("stages")).get(name))
+    cost = mapping(own.get("cost") or last.get("cost") or summary.get("cost"))
     seconds = next(
         (s for s in (own.get("seconds"), last.get("seconds"), summary.get("seconds"), cost.get("seconds")) if s), None
     )
-    is_finished = bool(finished or own) or bool(summary and not events)
-    return StageRecord(name, summary or _mapping(last.get("summary")), cost, seconds, is_finished)
+    is_told = any(e.get("stage") == name and e.get("kind") == "started" for e in events)
+    result: Record = next((found for file in RESULTS if (found := _json(path / name / file))), {})
+    is_finished = bool(finished or own) or bool((summary or result) and not is_told)
+    return StageRecord(name, summary or mapping(last.get("summary")), cost, seconds, is_finished, result)
 
 
 def _with_one_verdict(stages: list[StageRecord]) -> tuple[StageRecord, ...]:
@@ -160,7 +174,7 @@ def _latest_attempt(records: list[Record]) -> list[Record]:
         step = int(record.get("step", 0))
         if by_step and step < next(reversed(by_step)):  # went back: what lay beyond was thrown away
             by_step = {s: r for s, r in by_step.items() if s < step}
-        merged = {**_mapping(by_step.get(step, {}).get("metrics")), **_mapping(record.get("metrics"))}
+        merged = {**mapping(by_step.get(step, {}).get("metrics")), **mapping(record.get("metrics"))}
         by_step[step] = {**record, "metrics": merged}
     return list(by_step.values())
 
@@ -192,10 +206,11 @@ def _lenient(records: Iterator[Any]) -> Iterator[Record]:
 
 def _json(path: Path) -> Record:
     try:
-        return _mapping(read_json(path))
+        return mapping(read_json(path))
     except (OSError, ValueError):
         return {}
 
 
-def _mapping(value: Any) -> Record:
+def mapping(value: Any) -> Record:
+    """`value` where it is one, else empty: a record may be torn, or of another version."""
     return value if isinstance(value, Mapping) else {}

@@ -20,6 +20,11 @@ def format_score(value: float, unit: str) -> str:
     return format_share(value) if is_share(unit) else f"{value:.3g}"
 
 
+def format_number(value: float) -> str:
+    """Three figures, with a true minus: `format_number(-0.0312)` -> `−0.0312`."""
+    return f"{value:.3g}".replace("-", "−")
+
+
 def format_interval(low: float, high: float, unit: str) -> str:
     """`format_interval(0.91, 0.953, "share")` -> `91–95`."""
     if is_share(unit):

@@ -4,6 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from glasshouse.align import OnlineConfig, PreferenceTrainingConfig
 from glasshouse.batch import ConversationConfig
 from glasshouse.core.config import Config
 from glasshouse.corpus import CorpusConfig
@@ -14,9 +15,9 @@ from glasshouse.plan import DialConfig
 from glasshouse.tokenizer import TokenizerConfig
 from glasshouse.train import TrainConfig
 
-ORDER = ("corpus", "tokenizer", "pretrain", "evals-pretrain", "sft", "evals-sft")
+ORDER = ("corpus", "tokenizer", "pretrain", "evals-pretrain", "sft", "evals-sft", "align", "evals-align")
 NEEDS = {"tokenizer": "corpus", "pretrain": "tokenizer", "evals-pretrain": "pretrain", "sft": "pretrain",
-         "evals-sft": "sft"}  # fmt: skip
+         "evals-sft": "sft", "align": "sft", "evals-align": "align"}  # fmt: skip
 
 
 class PretrainConfig(TrainConfig):
@@ -29,6 +30,23 @@ class FinetuneConfig(TrainConfig):
     questions: QuestionConfig = QuestionConfig()  # of "stdlib:" and "text:": how many of each kind an epoch asks
     layout: ConversationConfig = ConversationConfig()
     prompts: tuple[str, ...] = ()  # asked at five moments; none: the first of the evaluation's questions
+
+
+class AlignConfig(Config):
+    """Exactly one of `offline` and `online`."""
+
+    judged: str = "answers:"  # "answers:", the model's own to questions of its training, or a file of preferences
+    n_questions: Annotated[int, Field(ge=1)] = 6000  # of "answers:" and of `online`
+    temperature: Annotated[float, Field(gt=0)] = 0.7  # of "answers:"
+    offline: PreferenceTrainingConfig | None = None  # DPO or KTO
+    online: OnlineConfig | None = None  # GRPO or PPO, rewarded for being right and for not being wrong
+    wrong: Annotated[float, Field(lt=0)] = -1.0  # what a wrong answer costs `online`, where a right one earns 1
+
+    @model_validator(mode="after")
+    def _check_method(self) -> Self:
+        if (self.offline is None) == (self.online is None):
+            raise ValueError("alignment is either offline (DPO, KTO) or online (GRPO, PPO); give exactly one table")
+        return self
 
 
 class EvalsConfig(Config):
@@ -46,7 +64,7 @@ class Recipe(Config):
     license: str | None = None  # of the text, for the model card; known by itself for "stdlib:"
     language: str | None = None  # of the text, such as "en"
     seed: int = 1
-    stages: tuple[str, ...] = ORDER
+    stages: tuple[str, ...] = ORDER[: ORDER.index("align")]
     dial: DialConfig | None = None
     corpus: CorpusConfig = CorpusConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
@@ -54,6 +72,7 @@ class Recipe(Config):
     init: InitConfig = InitConfig()
     pretrain: PretrainConfig | None = None
     sft: FinetuneConfig | None = None
+    align: AlignConfig | None = None
     evals: EvalsConfig = EvalsConfig()
     meter: MeterConfig = MeterConfig()
 
@@ -73,6 +92,8 @@ class Recipe(Config):
         for stage in self.training_stages:
             if getattr(self, stage) is None:
                 raise ValueError(f"the stage {stage} needs a table [{stage}] with at least seq_len and batch_tokens")
+        if "align" in self.stages and self.align is None:
+            raise ValueError("the stage align needs a table [align.offline] or [align.online]")
         return self
 
     def training(self, stage: str) -> TrainConfig:

@@ -21,33 +21,20 @@ from glasshouse.checkpoint import load_model
 from glasshouse.core.environment import default_device
 from glasshouse.core.files import read_json, write_json
 from glasshouse.core.records import Document, Message, Score
-from glasshouse.core.rundir import RunDirectory
 from glasshouse.core.seeds import derive_seed
-from glasshouse.core.terminal import Terminal, format_seconds
+from glasshouse.core.terminal import format_seconds
 from glasshouse.corpus import read_documents, run_corpus
 from glasshouse.evals import HeldOutText, LikelihoodConfig, evaluate_questions, write_results
 from glasshouse.infer import Engine, SamplingConfig, chat_ids
-from glasshouse.meter import DeviceProfile, Meter
 from glasshouse.model import Transformer
 from glasshouse.objective import lm_loss
+from glasshouse.run.aligning import align
+from glasshouse.run.context import StageContext
 from glasshouse.run.recipe import Recipe
 from glasshouse.run.teaching import open_teaching, split_questions
 from glasshouse.tokenizer import Tokenizer, summarise, train_tokenizer
 from glasshouse.train import held_out_loss
 from glasshouse.train.trainer import Evaluate, Sample, Trainer, TrainResult
-
-
-@dataclass(frozen=True, slots=True)
-class StageContext:
-    """What a stage is given.  `folder` is its own; others' are found through `run`."""
-
-    name: str
-    recipe: Recipe
-    run: RunDirectory
-    folder: Path
-    terminal: Terminal
-    profile: DeviceProfile
-    meter: Meter
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +115,18 @@ def sft_stage(context: StageContext) -> dict[str, Any]:
     return _finish_training(context, result)
 
 
+def align_stage(context: StageContext) -> dict[str, Any]:
+    """Let the assistant learn from judged answers: above all to say when it does not know."""
+    return _finish_training(context, align(context))
+
+
 def evals_stage(context: StageContext) -> dict[str, Any]:
     """Judge the checkpoint of the stage in this one's name: held-out text always, questions where it was taught any."""
     after = context.name.removeprefix("evals-")
     recipe, config, terminal = context.recipe, context.recipe.evals, context.terminal
     engine = Engine.load(context.run.path / after)
+    if engine.why_slower is not None:
+        terminal.warn("evals", engine.why_slower)
     documents = list(islice(read_documents(context.run.path / "corpus", "holdout"), config.n_documents))
     likelihood = LikelihoodConfig(max_bytes=config.max_bytes, seed=config.seed)
     held_out = HeldOutText(engine.tokenizer, documents, engine.max_seq_len, likelihood).evaluate(engine.model, terminal)
@@ -140,7 +134,7 @@ def evals_stage(context: StageContext) -> dict[str, Any]:
     if "sft" in recipe.stages and recipe.sft is not None:
         teaching = open_teaching(recipe.sft, derive_seed(recipe.seed, "sft"), context.run.path / "corpus")
         counted, never_taught = split_questions(
-            teaching.questions(config.n_questions if after == "sft" else config.n_early_questions)
+            teaching.questions(config.n_early_questions if after == "pretrain" else config.n_questions)
         )
         if counted:
             questions = evaluate_questions(engine, counted, teaching.refuses, terminal=terminal, seed=config.seed)
@@ -163,6 +157,8 @@ STAGES: Mapping[str, Stage] = {
     "evals-pretrain": Stage(evals_stage, ("evals",)),
     "sft": Stage(sft_stage, ("sft",)),
     "evals-sft": Stage(evals_stage, ("evals",)),
+    "align": Stage(align_stage, ("align",)),
+    "evals-align": Stage(evals_stage, ("evals",)),
 }
 
 

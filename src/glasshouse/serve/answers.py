@@ -112,12 +112,29 @@ class EmbeddingAnswer(BaseModel):
     usage: EmbeddingUsage
 
 
+class HubSource(BaseModel):
+    """`commit` is what `revision` meant when the model was fetched."""
+
+    repo: str
+    revision: str
+    commit: str
+    is_from_cache: bool
+
+
+class ModelMetadata(BaseModel):
+    """How a model is held and where it came from; `hub` null for a folder of this machine."""
+
+    weights: Literal["fp32", "bf16", "int8", "int4"] | None
+    hub: HubSource | None
+
+
 class ModelCard(BaseModel):
     id: str
     object: Literal["model"]
     created: int
     owned_by: str
     max_model_len: int
+    metadata: ModelMetadata
 
 
 class ModelList(BaseModel):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from glasshouse.core.errors import ConfigError
+from glasshouse.evals.json_schema import check_schema
 from glasshouse.infer import Delta
 from glasshouse.infer.grammar import Grammar
 from glasshouse.serve.answers import ChatAnswer, documented
@@ -19,7 +20,6 @@ from glasshouse.serve.config import ServeConfig
 from glasshouse.serve.errors import JSON, APIError, unknown_name
 from glasshouse.serve.generation import Job, Record, check_number, choices, run_jobs, sampling_of
 from glasshouse.serve.http import APIRouter, Request, Response
-from glasshouse.serve.json_schema import check_schema
 from glasshouse.serve.logprobs import ScoredToken, chat_logprobs
 from glasshouse.serve.requests import (
     AssistantMessage,

@@ -23,6 +23,7 @@ class ServeConfig(Config):
     allowed_origins: tuple[str, ...] = ()  # other sites whose pages may call it, such as "https://tools.example"
 
     weights: Literal["fp32", "bf16", "int8", "int4"] | None = None
+    speculate: str | None = None  # "prompt-lookup", or the name of a smaller model with the same tokenizer
     memory_bytes: int | None = None
     max_running: int = Field(default=64, ge=1)
     max_waiting: int = Field(default=256, ge=1)  # choices waiting for their first step; beyond: 429

@@ -23,7 +23,7 @@ def embedding_routes(models: Models, config: ServeConfig) -> APIRouter:
         """One vector for each input."""
         served = models.find(body.model)
         request.state.record.model = served.name
-        size = served.engine.model.config.d_model
+        size = served.engine.config.d_model
         if body.dimensions not in (None, size):
             raise APIError(400, f"this model's embeddings have {size} dimensions (given: {body.dimensions})",
                            param="dimensions")  # fmt: skip

@@ -33,6 +33,8 @@ ENGINE_FIGURES = (
     ("glasshouse_prompt_tokens", "n_prompt_tokens", "Prompt tokens taken in", True),
     ("glasshouse_cached_prompt_tokens", "n_cached_tokens", "Prompt tokens found in the prefix cache", True),
     ("glasshouse_generated_tokens", "n_generated_tokens", "Tokens generated", True),
+    ("glasshouse_drafted_tokens", "n_drafted_tokens", "Tokens guessed ahead (speculation)", True),
+    ("glasshouse_accepted_tokens", "n_accepted_tokens", "Tokens guessed ahead that were right", True),
     ("glasshouse_preemptions", "n_preemptions", "Sequences set back because memory was short", True),
     ("glasshouse_engine_steps", "n_steps", "Steps of the engine", True),
 )

@@ -9,6 +9,7 @@ from glasshouse.core.environment import start_torch, state_directory
 from glasshouse.core.errors import ConfigError
 from glasshouse.core.rundir import RunDirectory
 from glasshouse.core.terminal import Terminal
+from glasshouse.infer import BackgroundEngine
 from glasshouse.serve.app import create_app
 from glasshouse.serve.config import ServeConfig
 from glasshouse.serve.server import check_exposure, load_engine, named_models, run_app
@@ -20,16 +21,35 @@ MAX_MODELS = 8  # of a folder of runs: the newest
 def open_studio(paths: Sequence[str], options: Mapping[str, Any]) -> None:
     """Serve the studio until a signal ends it."""
     models, runs_root = find_models(paths)
-    given = {key: value for key, value in options.items() if value is not None}
-    config = parse_config(ServeConfig, {"models": models, **given})
-    check_exposure(config)
+    config = _config(models, options)
     start_torch()
-    terminal = Terminal()
     engines = {name: load_engine(path, config) for name, path in named_models(config.models).items()}
+    _serve_pages(engines, config, runs_root)
+
+
+def open_labels(campaign: str, place: str, options: Mapping[str, Any]) -> None:
+    """Serve the studio without a model, at the page where people label `campaign`, whose store is at `place`."""
+    _serve_pages({}, _config((), options), Path("runs"), place, f"#/label/{campaign}")
+
+
+def _config(models: Sequence[str], options: Mapping[str, Any]) -> ServeConfig:
+    given = {key: value for key, value in options.items() if value is not None}
+    config = parse_config(ServeConfig, {"models": tuple(models), **given})
+    check_exposure(config)
+    return config
+
+
+def _serve_pages(
+    engines: Mapping[str, BackgroundEngine], config: ServeConfig, runs_root: Path,
+    labels_place: str | None = None, page: str = "",
+) -> None:  # fmt: skip
+    terminal = Terminal()
     app = create_app(engines, config)
-    add_studio(app, engines, runs_root, state_directory() / "studio")
+    missing = add_studio(app, engines, runs_root, state_directory() / "studio", labels_place)
     terminal.line("studio", f"{', '.join(engines) or 'no finished model yet'} · runs of {runs_root}/")
-    terminal.line("", f"open http://{config.host}:{config.port}/studio/   (Ctrl-C ends it)")
+    if missing:
+        terminal.line("labels", missing)
+    terminal.line("", f"open http://{config.host}:{config.port}/studio/{page}   (Ctrl-C ends it)")
     run_app(app, config)
 
 

@@ -12,7 +12,7 @@ from glasshouse.core.errors import ConfigError
 from glasshouse.core.terminal import Terminal
 from glasshouse.infer import Engine
 from glasshouse.infer.background import BackgroundEngine
-from glasshouse.infer.native import why_unavailable
+from glasshouse.infer.quality import measured_loss
 from glasshouse.serve.app import create_app
 from glasshouse.serve.config import ServeConfig
 from glasshouse.serve.http import FastAPI, uvicorn
@@ -95,9 +95,14 @@ def _is_local(path: str) -> bool:
 
 
 def load_engine(path: str, config: ServeConfig) -> BackgroundEngine:
-    engine = Engine.load(path, weights=config.weights, memory_bytes=config.memory_bytes, max_running=config.max_running)
-    if engine.model.device.type == "cpu" and (reason := why_unavailable()) is not None:
-        Terminal().warn("serving", reason)  # slower, and the same weights
+    engine = Engine.load(
+        path, weights=config.weights, memory_bytes=config.memory_bytes, max_running=config.max_running,
+        speculate=config.speculate,
+    )  # fmt: skip
+    if engine.why_slower is not None:
+        Terminal().warn("serving", engine.why_slower)
+    if loss := measured_loss(path, config.weights):
+        Terminal().line("serving", str(loss))
     return BackgroundEngine(engine, max_waiting=config.max_waiting)
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from glasshouse.infer.loading import Loaded
 from glasshouse.serve.answers import Health, ModelCard, ModelList, documented
 from glasshouse.serve.errors import JSON, APIError
 from glasshouse.serve.http import APIRouter, Request, Response
@@ -53,4 +54,10 @@ def _card(served: Served) -> dict[str, Any]:
         "created": served.created_at,
         "owned_by": "glasshouse",
         "max_model_len": served.engine.max_seq_len,
+        "metadata": _provenance(served.engine.loaded),
     }
+
+
+def _provenance(loaded: Loaded | None) -> dict[str, Any]:
+    hub = loaded.location.hub if loaded is not None else None
+    return {"weights": loaded.weights if loaded is not None else None, "hub": hub.to_json() if hub else None}

@@ -8,7 +8,9 @@ what a model says stays text.  Hosts, origins, keys and sizes are the guard's bu
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from glasshouse.core.errors import MissingExtraError
 from glasshouse.infer import BackgroundEngine
 from glasshouse.serve.errors import APIError
 from glasshouse.serve.http import APIRouter, FastAPI, RedirectResponse, Response
@@ -39,13 +41,45 @@ HEADERS = {
 }
 
 
-def add_studio(app: FastAPI, engines: Mapping[str, BackgroundEngine], runs_root: Path, state_dir: Path) -> None:
-    """Add the studio's pages and its API to an app of `create_app`.  Conversations are kept in `state_dir`/chats."""
+def add_studio(
+    app: FastAPI, engines: Mapping[str, BackgroundEngine], runs_root: Path, state_dir: Path,
+    labels_place: str | Path | None = None,
+) -> str | None:  # fmt: skip
+    """Add the studio's pages and its API to an app of `create_app`.
+
+    Conversations are kept in `state_dir`/chats, labels in `state_dir`/labels.db or at `labels_place`.  Returns what to
+    install where labels cannot be kept; everything else works all the same.
+    """
     runs = RunFolder(runs_root)
     app.include_router(page_routes())
     app.include_router(chat_routes(ChatStore(state_dir / "chats")))
     app.include_router(model_routes(engines, partial(beginnings, runs)))
     app.include_router(run_routes(runs))
+    try:
+        from glasshouse.serve.studio_judgements import judgement_routes
+        from glasshouse.serve.studio_labels import Labels, label_routes
+    except MissingExtraError as error:
+        app.include_router(no_label_routes(str(error)))
+        return str(error)
+    labels = Labels(labels_place or state_dir / "labels.db")
+    app.include_router(label_routes(labels))
+    app.include_router(judgement_routes(labels))
+    return None
+
+
+def no_label_routes(missing: str) -> APIRouter:
+    """What the pages are told where the store of labels is not installed."""
+    router = APIRouter(prefix="/studio/api/labels", include_in_schema=False)
+
+    @router.get("/campaigns")
+    def campaigns() -> dict[str, Any]:
+        return {"missing": missing, "campaigns": []}
+
+    @router.post("/chat")
+    def judge_answer() -> None:
+        raise APIError(501, missing, code="missing_extra")
+
+    return router
 
 
 def page_routes() -> APIRouter:

@@ -39,6 +39,8 @@ class Answer(Config):
     notice: Text = ""
     n_tokens: int | None = None
     seconds: float | None = None
+    is_good: bool | None = None  # as its reader judged; what is learned from is in the store of labels
+    better: Text = ""
 
 
 class Turn(Config):

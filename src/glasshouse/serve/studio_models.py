@@ -14,6 +14,7 @@ from glasshouse.core.config import Config
 from glasshouse.core.errors import GlasshouseError
 from glasshouse.infer import BackgroundEngine, Delta, Engine, SamplingConfig
 from glasshouse.infer.chat import MIN_ANSWER_SHARE
+from glasshouse.model import count_parameters
 from glasshouse.serve.errors import APIError, unknown_name
 from glasshouse.serve.generation import Job, Record, run_jobs
 from glasshouse.serve.http import APIRouter, Request, Response
@@ -89,7 +90,8 @@ def describe_delta(tokenizer: Tokenizer, delta: Delta) -> dict[str, Any]:
 
 def prompt_ids(engine: Engine, request: NextTokenRequest) -> list[int]:
     """At least one id, all known, within the context."""
-    ids = [*engine.tokenizer.encode(request.text), *request.ids] or engine.prompt_ids("")
+    begin = engine.tokenizer.begin_ids
+    ids = [*begin, *engine.tokenizer.encode(request.text), *request.ids] or engine.prompt_ids("")
     vocab_size = engine.tokenizer.vocab_size
     if any(not 0 <= id < vocab_size for id in request.ids):
         raise APIError(400, f"an id is outside this model's vocabulary (0 to {vocab_size - 1})", param="ids")
@@ -125,7 +127,7 @@ def describe_model(name: str, engine: Engine) -> dict[str, Any]:
     return {
         "id": name,
         "max_seq_len": engine.max_seq_len,
-        "n_parameters": sum(weight.numel() for weight in engine.model.parameters()),
+        "n_parameters": count_parameters(engine.config).total,
         "can_chat": engine.tokenizer.template is not None or bool(engine.tokenizer.settings.get("chat_template")),
     }
 

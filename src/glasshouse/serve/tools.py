@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from glasshouse.serve.json_schema import fits
+from glasshouse.evals.json_schema import fits
 
 PLAIN_FORM = """\
 You can call these functions:

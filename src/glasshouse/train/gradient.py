@@ -5,36 +5,54 @@ the gradient of the whole.  Units: nats.
 """
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from glasshouse.batch import LMBatch
+from glasshouse.batch import Batch
 from glasshouse.objective import LanguageModel, Objective
 
 Precision = Literal["auto", "fp32", "bf16"]  # auto: bf16 on CUDA, fp32 on CPU (bf16 is slower there)
 
 
+@dataclass
+class GradientSums:
+    """What the microsteps of one batch add up to; `metrics` are sums over the targets, as the loss is."""
+
+    loss: Tensor
+    n_targets: int
+    n_head_tokens: int = 0
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+
+
 def add_gradient(
     model: LanguageModel,
-    batch: LMBatch,
+    batch: Batch,
     objective: Objective,
     *,
     microbatch_tokens: int | None = None,
     precision: Precision = "auto",
-) -> tuple[Tensor, int]:
-    """Add the gradient of the mean loss over the batch's target tokens; returns (sum of losses, target tokens)."""
+) -> GradientSums:
+    """Add the gradient of the mean loss over the batch's targets."""
     n_targets = batch.count_targets()
-    loss_sum: Tensor | None = None
+    sums: GradientSums | None = None
     for microbatch in batch.microbatches(microbatch_tokens):
         with _autocast(precision, batch.ids_BT.device.type):
             output = objective(model, microbatch)
         (output.loss_sum / n_targets).backward()  # type: ignore[no-untyped-call]
         part = output.loss_sum.detach()
-        loss_sum = part if loss_sum is None else loss_sum + part
-    assert loss_sum is not None  # a batch has rows
-    return loss_sum.float(), n_targets
+        if sums is None:
+            sums = GradientSums(part, n_targets)
+        else:
+            sums.loss = sums.loss + part
+        sums.n_head_tokens += output.n_targets if output.n_head_tokens is None else output.n_head_tokens
+        for name, value in output.metrics.items():
+            sums.metrics[name] = sums.metrics[name] + value if name in sums.metrics else value
+    assert sums is not None  # a batch has rows
+    sums.loss = sums.loss.float()
+    return sums
 
 
 def _autocast(precision: Precision, device_type: str) -> AbstractContextManager[Any]:

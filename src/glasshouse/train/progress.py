@@ -45,11 +45,21 @@ class Interval:
     n_tokens: int = 0
     flops: float = 0.0
     busy_s: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)  # what a loss tells beside itself, summed over targets
+
+    def add(self, loss_sum: float, n_targets: int, n_bytes: int, metrics: Mapping[str, float]) -> None:
+        """One good step."""
+        self.loss_sum += loss_sum
+        self.n_targets += n_targets
+        self.n_bytes += n_bytes
+        for name, value in metrics.items():
+            self.metrics[name] = self.metrics.get(name, 0.0) + value
 
     def quality(self) -> dict[str, float]:
         metrics = {}
         if self.n_targets:
             metrics["loss"] = self.loss_sum / self.n_targets
+            metrics |= {name: value / self.n_targets for name, value in self.metrics.items()}
         if self.n_bytes:
             metrics["bits_per_byte"] = self.loss_sum / math.log(2) / self.n_bytes
         return metrics

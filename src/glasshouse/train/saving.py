@@ -12,14 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from glasshouse.batch import Loader
-from glasshouse.checkpoint import TrainingState, latest_checkpoint, load_model, load_training_state, save_checkpoint
+from glasshouse.checkpoint import (
+    TrainingState,
+    fill_weights,
+    latest_checkpoint,
+    load_training_state,
+    save_checkpoint,
+    verify,
+)
 from glasshouse.core.errors import CheckpointError
 from glasshouse.meter import Cost
 from glasshouse.model import Transformer
-from glasshouse.optim import OptimizerSet
+from glasshouse.optim import BESIDE, OptimizerSet
 from glasshouse.tokenizer import Tokenizer
 from glasshouse.train.checks import check_identity, is_full_disk
 from glasshouse.train.config import FREE_TO_CHANGE, TrainConfig
@@ -54,10 +61,11 @@ class Saver:
         loader: Loader,
         config: TrainConfig,
         about: Mapping[str, Any],
+        beside: nn.Module | None = None,
     ) -> None:
         self.folder, self.checkpoints = folder, folder / "checkpoints"
         self.model, self.tokenizer, self.optimizer, self.guard = model, tokenizer, optimizer, guard
-        self.loader, self.config, self.about = loader, config, about
+        self.loader, self.config, self.about, self.beside = loader, config, about, beside
         self.saved_step: int | None = None
         self._took_s = 0.0
         self.start_clock()
@@ -98,11 +106,12 @@ class Saver:
 
     def load(self, path: Path) -> Saved:
         """Put everything back as it was; refused where the settings say that going on would give another model."""
-        loaded, _ = load_model(path, self.model.device)
-        self.model.load_state_dict(loaded.state_dict())
+        verify(path)
         training = load_training_state(path)
         values = training.values
         check_identity(values["identity"], self._identity(), path)
+        fill_weights(self.model, path)
+        self._load_beside(training.tensors)
         self.optimizer.load_state(training.tensors, values)
         _load_random_states(training.tensors, self.model.device)
         self.guard.load_state(values["guard"])
@@ -126,7 +135,13 @@ class Saver:
             "cost": saved.cost.to_json(),
             "wall_s": saved.wall_s,
         }
-        return TrainingState({**tensors, **_random_states(self.model.device)}, {**values, **records})
+        more = {} if self.beside is None else {BESIDE + name: t for name, t in self.beside.state_dict().items()}
+        return TrainingState({**tensors, **more, **_random_states(self.model.device)}, {**values, **records})
+
+    def _load_beside(self, tensors: Mapping[str, Tensor]) -> None:
+        if self.beside is not None:
+            names = self.beside.state_dict()
+            self.beside.load_state_dict({name: tensors[BESIDE + name] for name in names})
 
     def _write(self, path: Path, cost: Cost, training_state: TrainingState | None) -> Path:
         def write() -> Path:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 
-from glasshouse.batch import Cursor, LMBatch, Loader
+from glasshouse.batch import Batch, Cursor, Loader
 from glasshouse.core.environment import start_torch
 from glasshouse.core.errors import CheckpointError, TrainingError
 from glasshouse.core.files import write_json
@@ -31,7 +31,7 @@ from glasshouse.tokenizer import Tokenizer
 from glasshouse.train.checks import check_corpus, check_inputs, is_full_disk
 from glasshouse.train.compiling import prepare
 from glasshouse.train.config import TrainConfig
-from glasshouse.train.gradient import add_gradient
+from glasshouse.train.gradient import GradientSums, add_gradient
 from glasshouse.train.guard import LossGuard, Verdict
 from glasshouse.train.interrupt import Interrupted, SignalWatch
 from glasshouse.train.progress import Interval, TrainResult, TrainState, note
@@ -66,7 +66,10 @@ class Trainer:
         provenance: Mapping[str, Any] | None = None,
         recipe: Mapping[str, Any] | None = None,
         parent: str | None = None,
+        beside: nn.Module | None = None,
     ) -> None:
+        """`beside`: a small module that `objective` uses and that is trained with the model; it is kept in the
+        checkpoints to go on from, and saving it at the end is the caller's."""
         start_torch()
         self.model, self.tokenizer, self.loader, self.objective, self.config = (
             model, tokenizer, loader, objective, config,
@@ -78,10 +81,10 @@ class Trainer:
         if n_epoch_tokens is not None and config.max_epochs is not None:
             check_corpus(n_epoch_tokens, config.steps * config.batch_tokens, config.max_epochs)
         self.device = model.device
-        self.optimizer = build_optimizer(model, config.optim)
+        self.optimizer = build_optimizer(model, config.optim, beside)
         self.guard = LossGuard(config.guard)
         about = {"recipe": dict(recipe or {}), "provenance": dict(provenance or {}), "parent": parent}
-        self.saver = Saver(folder, model, tokenizer, self.optimizer, self.guard, loader, config, about)
+        self.saver = Saver(folder, model, tokenizer, self.optimizer, self.guard, loader, config, about, beside)
         self.state = TrainState(step=0, cursor=loader.start())
         self._sample_steps = {round(share * config.steps): share for share in config.sample_at}
         self._trained: LanguageModel = model  # the compiled one, where that pays
@@ -176,43 +179,42 @@ class Trainer:
         batch, next_cursor = self.loader.batch_at(state.cursor)
         batch = batch.to(self.device)
         self.optimizer.set_factor(factor(state.step, self.config.steps, self.config.schedule))
-        loss_sum, n_targets = self._gradient(self._trained, batch)
-        total, verdict = self._update(loss_sum, n_targets)
+        sums = self._gradient(self._trained, batch)
+        verdict, loss_sum, metrics = self._update(sums)
         cursor_before, state.cursor = state.cursor, next_cursor
         state.step += 1
-        self._count_work(batch, n_targets, time.perf_counter() - started_at)
+        self._count_work(batch, sums.n_head_tokens, time.perf_counter() - started_at)
         if verdict == "good":
-            self._interval.loss_sum += total
-            self._interval.n_targets += n_targets
-            self._interval.n_bytes += batch.n_bytes
+            self._interval.add(loss_sum, sums.n_targets, batch.n_bytes, metrics)
         else:
-            self._skip(verdict, total / n_targets, cursor_before, batch)
+            self._skip(verdict, loss_sum / sums.n_targets, cursor_before, batch)
 
-    def _gradient(self, model: LanguageModel, batch: LMBatch) -> tuple[Tensor, int]:
+    def _gradient(self, model: LanguageModel, batch: Batch) -> GradientSums:
         config = self.config
         return add_gradient(
             model, batch, self.objective, microbatch_tokens=config.microbatch_tokens, precision=config.precision
         )
 
-    def _update(self, loss_sum: Tensor, n_targets: int) -> tuple[float, Verdict]:
-        """Take the step where the guard finds it good; returns the sum of losses and the verdict."""
+    def _update(self, sums: GradientSums) -> tuple[Verdict, float, dict[str, float]]:
+        """Take the step where the guard finds it good; returns the verdict, the sum of losses and of each metric."""
         grads = [p.grad for p in self.optimizer.parameters if p.grad is not None]
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
-        total, self._grad_norm = torch.stack((loss_sum, norm)).tolist()  # the one read from the device
-        verdict = self.guard.judge(total / n_targets, self._grad_norm)
+        found = (sums.loss, norm, *(value.float() for value in sums.metrics.values()))
+        loss_sum, self._grad_norm, *values = torch.stack(found).tolist()  # the one read from the device
+        verdict = self.guard.judge(loss_sum / sums.n_targets, self._grad_norm)
         if verdict == "good":
             if self.config.clip_norm is not None and self._grad_norm > self.config.clip_norm:
                 torch._foreach_mul_(grads, self.config.clip_norm / self._grad_norm)
             self.optimizer.step()
         self.optimizer.zero_grad()
-        return total, verdict
+        return verdict, loss_sum, dict(zip(sums.metrics, values))
 
-    def _count_work(self, batch: LMBatch, n_targets: int, busy_s: float) -> None:
+    def _count_work(self, batch: Batch, n_head_tokens: int, busy_s: float) -> None:
         """Tokens without a target pass through the model but not through the head."""
         config = self.model.config
         head_flops = 6.0 * config.vocab_size * config.d_model
         flops = flops_per_token(config, batch.ids_BT.shape[1]) * batch.n_tokens
-        flops -= head_flops * (batch.n_tokens - n_targets)
+        flops -= head_flops * (batch.n_tokens - n_head_tokens)
         for total in (self._interval, self.state):
             total.n_tokens += batch.n_tokens
             total.flops += flops
@@ -221,7 +223,7 @@ class Trainer:
 
     # ---- bad steps -----------------------------------------------------------------------------------------------
 
-    def _skip(self, verdict: Verdict, loss: float, cursor: Cursor, batch: LMBatch) -> None:
+    def _skip(self, verdict: Verdict, loss: float, cursor: Cursor, batch: Batch) -> None:
         """The step was not taken: keep the batch for inspection, say so, and go back when it keeps happening."""
         step = self.state.step
         path = self.folder / "bad_batches" / f"step-{step:08d}-batch-{cursor.epoch}-{cursor.index}.json"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,9 +11,10 @@ from typing import Any
 
 import numpy
 import pytest
+import tokenizers
 import torch
 
-from glasshouse.checkpoint import save_checkpoint
+from glasshouse.checkpoint import load_config, save_checkpoint
 from glasshouse.core.errors import CheckpointError, ConfigError
 from glasshouse.core.records import Message
 from glasshouse.infer import Engine, SamplingConfig, chat_ids
@@ -146,3 +148,28 @@ def test_a_model_with_a_template_of_others_continues_text(bare_python: Any, tmp_
     engine = Engine.load(source, "cpu")
     [completion] = engine.generate([Tokenizer.load(source).encode("import os")], SamplingConfig(max_tokens=20))
     assert bare_python(str(made.folder / "run.py"), "import os", "--max-tokens", "20").stdout == completion.text + "\n"
+
+
+def test_what_some_vocabularies_put_before_a_text(bare_python: Any, tmp_path: Path) -> None:
+    """As `transformers` does: the engine and run.py begin with the same id."""
+    transformers = pytest.importorskip("transformers")
+    source = checkpoint(tmp_path / "model", "bpe", True)
+    shutil.rmtree(source / "glasshouse")
+    backend = tokenizers.Tokenizer.from_file(str(source / "tokenizer.json"))
+    backend.add_special_tokens(["<|begin_of_text|>"])
+    begin = backend.token_to_id("<|begin_of_text|>")
+    backend.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<|begin_of_text|> $A", special_tokens=[("<|begin_of_text|>", begin)]
+    )
+    backend.save(str(source / "tokenizer.json"))
+    model = Transformer(load_config(source).model_copy(update={"vocab_size": begin + 1}), seed=1)
+    save_checkpoint(tmp_path / "foreign", model, Tokenizer.load(source), recipe={}, cost=None, provenance={})
+    engine = Engine.load(tmp_path / "foreign", "cpu")
+    theirs = transformers.PreTrainedTokenizerFast(tokenizer_file=str(source / "tokenizer.json"))
+    text = "import os"
+    assert engine.prompt_ids(text) == theirs(text)["input_ids"] == [begin, *engine.tokenizer.encode(text)]
+    assert engine.prompt_ids("") == [begin]
+    [expected] = engine.generate([engine.prompt_ids(text)], SamplingConfig(max_tokens=12))
+    made = export_standalone(tmp_path / "foreign", tmp_path / "out")
+    done = bare_python(str(made.folder / "run.py"), text, "--plain", "--max-tokens", "12")
+    assert (done.stdout.removesuffix("\n"), done.stderr) == (expected.text, "")

@@ -3,4 +3,5 @@
 from glasshouse.infer.native.build import NativeError as NativeError
 from glasshouse.infer.native.build import why_unavailable as why_unavailable
 from glasshouse.infer.native.choose import best_runner as best_runner
+from glasshouse.infer.native.choose import torch_model as torch_model
 from glasshouse.infer.native.runner import NativeRunner as NativeRunner

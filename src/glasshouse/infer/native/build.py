@@ -55,7 +55,7 @@ def _load(path: Path) -> ctypes.CDLL:
     loaded.free_memory.restype = None
     loaded.free_memory.argtypes = [ctypes.c_void_p]
     loaded.forward.restype = None
-    loaded.forward.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p]
+    loaded.forward.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_int32, ctypes.c_void_p]
     return loaded
 
 

@@ -152,7 +152,8 @@ struct Pass {
         prepare(out, t, o);
     }
 
-    void go(float *logits) {
+    // Either result may be null: then it is not wanted.
+    void go(float *logits, float *hidden) {
 #pragma omp parallel num_threads(n_threads)
         {
             const int thread = omp_get_thread_num(), n = omp_get_num_threads();
@@ -188,7 +189,9 @@ struct Pass {
             for (int64_t i = b.n_logits * thread / n; i < b.n_logits * (thread + 1) / n; i++)
                 normalise(i, b.logit_row[i], m.final_norm, m.head);
 #pragma omp barrier
-            multiply(m.head, in, b.n_logits, STORE, logits, m.head.n, thread, n);
+            for (int64_t i = b.n_logits * thread / n; hidden && i < b.n_logits * (thread + 1) / n; i++)
+                memcpy(hidden + i * m.d_model, in.value + i * in.stride, m.d_model * sizeof(float));
+            if (logits) multiply(m.head, in, b.n_logits, STORE, logits, m.head.n, thread, n);
         }
     }
 
@@ -205,7 +208,7 @@ struct Pass {
 extern "C" {
 void *new_memory() { return new Memory; }
 void free_memory(void *memory) { delete (Memory *)memory; }
-void forward(const Model *model, const Batch *batch, float *logits, int32_t n_threads, void *memory) {
-    Pass(*model, *batch, n_threads, *(Memory *)memory).go(logits);
+void forward(const Model *model, const Batch *batch, float *logits, float *hidden, int32_t n_threads, void *memory) {
+    Pass(*model, *batch, n_threads, *(Memory *)memory).go(logits, hidden);
 }
 }

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from glasshouse.infer.quantize import GROUP, QuantizedMatrix
+from glasshouse.infer.quantize import GROUP, QuantizedMatrix, Weights
+from glasshouse.model import ModelConfig
 
 LANES, PANEL = 16, 32
 FP32, BF16, INT8, INT4 = range(4)  # enum Format
@@ -31,10 +32,6 @@ class PackedMatrix:
     format: int
     n_outputs: int  # that are written: those of the panels, or fewer
     n_inputs: int  # padded
-
-    @property
-    def n_bytes(self) -> int:
-        return self.data.nbytes + (0 if self.scale is None else self.scale.nbytes)
 
 
 def pack(weight: Tensor | QuantizedMatrix, n_outputs: int | None = None) -> PackedMatrix:
@@ -89,3 +86,21 @@ def gates_beside_values(parts: list[Tensor]) -> Tensor:
     """Sixteen gates, then the sixteen values they gate: a panel holds both.  F rounded up to whole groups."""
     parts_F = [F.pad(p, (0, 0, 0, -len(p) % GROUP)).unflatten(0, (-1, LANES)) for p in parts]
     return torch.stack(parts_F, dim=1).flatten(0, 2)
+
+
+BYTES: dict[Weights, float] = {"fp32": 4, "bf16": 2, "int8": 1 + 2 / GROUP, "int4": 0.5 + 2 / GROUP}  # scales included
+
+
+def packed_bytes(config: ModelConfig, weights: Weights) -> int:
+    """What all of a model's tensors take in this form: known before any of them is read."""
+    stride, unit = padded(config.d_head, PANEL), GROUP if weights in ("int8", "int4") else LANES
+    heads, d_ff = config.n_heads * config.d_head, padded(config.d_ff, GROUP)
+    shapes = (
+        ((config.n_heads + 2 * config.n_kv_heads) * stride, config.d_model),
+        (config.d_model, heads), (2 * d_ff, config.d_model), (config.d_model, config.d_ff),
+    )  # fmt: skip
+    in_layer = sum(padded(n, PANEL) * padded(k, unit) for n, k in shapes) * BYTES[weights]
+    norms = 4 * (2 * padded(config.d_model, GROUP) + 2 * stride * config.has_qk_norm)
+    ends = padded(config.vocab_size, PANEL) * padded(config.d_model, unit) * (1 if config.ties_embeddings else 2)
+    tables = 4 * (padded(config.d_model, GROUP) + 2 * config.max_seq_len * config.d_head)
+    return int(config.n_layers * (in_layer + norms) + ends * BYTES["int8" if weights == "int4" else weights] + tables)

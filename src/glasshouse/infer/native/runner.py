@@ -23,6 +23,7 @@ from glasshouse.infer.native.packing import (
     gates_beside_values,
     heads_in_rows,
     pack,
+    packed_bytes,
     padded,
 )
 from glasshouse.infer.quantize import GROUP, QuantizedMatrix, Weights, quantize_tensors
@@ -98,6 +99,11 @@ class NativeRunner:
         """Memory of one block, all layers."""
         return 2 * 4 * config.n_layers * config.n_kv_heads * padded(config.d_head, 2 * LANES) * block_size
 
+    @staticmethod
+    def weight_bytes(config: ModelConfig, weights: Weights) -> int:
+        """Memory that the packed weights will take, norms and RoPE's tables included."""
+        return packed_bytes(config, weights)
+
     def __del__(self) -> None:
         if hasattr(self, "_memory"):
             self._library.free_memory(self._memory)
@@ -111,13 +117,21 @@ class NativeRunner:
 
     def run(self, batch: StepBatch) -> Tensor:
         """Logits (R, V), one row for every entry of `batch.logit_rows`; keys and values of all T tokens are kept."""
-        checked = _Checked(batch, self.config, self.n_blocks, self.block_size)
-        logits_RV = torch.empty(checked.c.n_logits, self.config.vocab_size)
-        self._library.forward(
-            ctypes.byref(self._model), ctypes.byref(checked.c), logits_RV.data_ptr(), torch.get_num_threads(),
-            self._memory,
-        )  # fmt: skip
+        logits_RV = torch.empty(len(batch.logit_rows), self.config.vocab_size)
+        self._forward(batch, logits_RV.data_ptr(), None)
         return logits_RV
+
+    def hidden(self, batch: StepBatch) -> Tensor:
+        """What the head would read, (R, D), instead of logits."""
+        hidden_RD = torch.empty(len(batch.logit_rows), self.config.d_model)
+        self._forward(batch, None, hidden_RD.data_ptr())
+        return hidden_RD
+
+    def _forward(self, batch: StepBatch, logits: int | None, hidden: int | None) -> None:
+        checked = _Checked(batch, self.config, self.n_blocks, self.block_size)
+        self._library.forward(
+            ctypes.byref(self._model), ctypes.byref(checked.c), logits, hidden, torch.get_num_threads(), self._memory
+        )
 
     def _describe(self, source: Source) -> _Model:
         config = self.config
@@ -157,7 +171,6 @@ class NativeRunner:
         )
 
     def _matrix(self, packed: PackedMatrix) -> _Matrix:
-        self.n_weight_bytes += packed.n_bytes
         scale = None if packed.scale is None else self._pointer(packed.scale)
         return _Matrix(self._pointer(packed.data), scale, packed.format, packed.n_outputs, packed.n_inputs)
 
@@ -167,6 +180,7 @@ class NativeRunner:
 
     def _pointer(self, tensor: Tensor) -> int:
         kept = self._arena.keep(tensor.detach().contiguous())
+        self.n_weight_bytes += kept.nbytes
         self._kept.append(kept)
         return kept.data_ptr()
 

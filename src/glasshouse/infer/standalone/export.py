@@ -60,6 +60,8 @@ def _check_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
         alone = run.Tokenizer(folder)
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"this model cannot be exported as {PROGRAM}: {error}") from None
+    if alone.begin != list(tokenizer.begin_ids):
+        raise ConfigError(f"this model cannot be exported as {PROGRAM}: what it puts before a text is not known there")
     for text in TRIALS:
         if alone.encode(text) != tokenizer.encode(text):
             raise ConfigError(f"this model cannot be exported as {PROGRAM}: its tokenizer reads {text!r} differently")

@@ -20,7 +20,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,7 @@ class Tokenizer:
         stated = settings.get("eos_token")
         ends = {*END_NAMES, stated["content"] if isinstance(stated, dict) else stated}
         self.ends = [id for name, id in self.special_ids.items() if name in ends or name.startswith("<|im_start|>")]
+        self.begin = [id for id in begin_ids(definition, self.special_ids) if id not in self.ends]
         self.knows_chat = settings.get("chat_template") == CHAT_TEMPLATE and "<|im_end|>" in self.special_ids
         self.encode_piece = lru_cache(maxsize=100_000)(self._encode_piece)
 
@@ -200,6 +201,14 @@ def patterns(splitter: dict[str, Any]) -> list[str]:
     if kind == "ByteLevel" and not splitter.get("add_prefix_space"):
         return [GPT2_PATTERN] if splitter.get("use_regex", True) else []
     raise ValueError(f"text is cut by {splitter}, which is not known here")
+
+
+def begin_ids(definition: dict[str, Any], special_ids: dict[str, int]) -> list[int]:
+    """What stands before every text in some vocabularies, such as Llama 3's <|begin_of_text|>."""
+    processor = definition.get("post_processor") or {}
+    templates = [step["single"] for step in processor.get("processors", [processor]) if "single" in step]
+    marks = takewhile(lambda part: "SpecialToken" in part, chain.from_iterable(templates))
+    return [special_ids[mark["SpecialToken"]["id"]] for mark in marks]
 
 
 def check_known(definition: dict[str, Any]) -> None:
@@ -366,7 +375,7 @@ def main() -> None:
     folder = Path(__file__).resolve().parent
     tokenizer, model = Tokenizer(folder), Transformer(folder)
     if options.plain or not tokenizer.knows_chat:
-        prompt = tokenizer.encode(options.prompt) or tokenizer.ends[:1]
+        prompt = [*tokenizer.begin, *tokenizer.encode(options.prompt)] or tokenizer.ends[:1]
     else:
         prompt = tokenizer.chat(options.prompt, options.system)
     if not 0 < len(prompt) <= model.max_seq_len:

@@ -12,8 +12,9 @@ export class ApiError extends Error {
 
 const KEY = "glasshouse-api-key"; // for this tab only
 
-export async function request(method, path, body, { signal, keepalive } = {}) {
-  const headers = {};
+export async function request(method, path, body, options = {}) {
+  const { signal, keepalive } = options;
+  const headers = { ...options.headers };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const key = sessionStorage.getItem(KEY);
   if (key) headers.Authorization = `Bearer ${key}`;
@@ -24,7 +25,7 @@ export async function request(method, path, body, { signal, keepalive } = {}) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "The server does not answer. Is it still running?");
   }
-  if (response.status === 401 && (await askForKey())) return request(method, path, body, { signal });
+  if (response.status === 401 && (await askForKey())) return request(method, path, body, options);
   if (!response.ok) throw await explain(response);
   return response;
 }

@@ -4,9 +4,10 @@ import { get } from "./api.js";
 import { createChatPage } from "./chat.js";
 import { createCompletePage } from "./complete.js";
 import { h, isTyping, notify } from "./dom.js";
+import { createLabelPage } from "./label.js";
 import { createRunsPage } from "./runs.js";
 
-const PAGES = { chat: createChatPage, complete: createCompletePage, runs: createRunsPage };
+const PAGES = { chat: createChatPage, complete: createCompletePage, runs: createRunsPage, label: createLabelPage };
 const made = {};
 const main = document.getElementById("main");
 let shown = null;
@@ -38,11 +39,13 @@ function switchTheme() {
 }
 
 const SHORTCUTS = [
-  ["Everywhere", [["1  2  3", "Chat, Complete, Runs"], ["?", "this list"]]],
+  ["Everywhere", [["1  2  3  4", "Chat, Complete, Runs, Label"], ["?", "this list"]]],
   ["Chat", [["Enter", "send"], ["Shift + Enter", "new line"], ["Esc", "stop the answer"], ["/", "to the question field"],
     ["n", "new conversation"], ["e", "edit the last question"], ["r", "answer again"], ["c", "copy the last answer"]]],
   ["Complete", [["Ctrl + Enter", "write on"], ["Alt + 1 … 9", "choose the next token"], ["Alt + ←", "take back one token"],
     ["← →", "from token to token"], ["↓  or Enter", "to a token's alternatives"], ["Esc", "stop, or close"]]],
+  ["Label", [["Ctrl + Enter", "submit"], ["s", "skip"], ["f", "flag"], ["1 … 9", "rank, or rate"], ["↑ ↓", "move an answer; half a step is a tie"],
+    ["g  b", "good, bad"]]],
 ];
 
 function showShortcuts() {
@@ -61,7 +64,7 @@ document.getElementById("help").addEventListener("click", showShortcuts);
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || isTyping(event)) return;
   if (event.key === "?") showShortcuts();
-  else if ("123".includes(event.key)) location.hash = `#/${Object.keys(PAGES)[event.key - 1]}`;
+  else if ("1234".includes(event.key)) location.hash = `#/${Object.keys(PAGES)[event.key - 1]}`;
   else return;
   event.preventDefault();
 });

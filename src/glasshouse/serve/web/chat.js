@@ -4,6 +4,7 @@ import { get, send, stream } from "./api.js";
 import { createTurn, createWelcome, lastTurn } from "./chat_turn.js";
 import { messagesFor, newestEnd, newId, path, toConversation, toMarkdown } from "./chat_tree.js";
 import { copy, download, h, iconButton, icon, isTyping, notify } from "./dom.js";
+import { newSubmissionId } from "./label_outbox.js";
 import { createSettings } from "./settings.js";
 
 const DEFAULT_MAX_TOKENS = 512;
@@ -150,6 +151,29 @@ export function createChatPage(models) {
     chat.models = spoken;
   }
 
+  const judging = new Set(); // answers of which a judgement is on its way
+
+  /** A thumb or a better answer goes to the campaign "chat" of the labels; what is shown is what arrived there. */
+  async function judge(turn, lane, change) {
+    const which = chat;
+    const answer = turn.answers[lane];
+    if (judging.has(answer)) return;
+    const next = { is_good: answer.is_good ?? null, better: answer.better ?? "", ...change };
+    if (next.better) next.is_good ??= false; // who writes a better one does not find this one good enough
+    judging.add(answer);
+    try {
+      const prompt = messagesFor(which, turn, lane);
+      await send("POST", "/studio/api/labels/chat", { submission_id: newSubmissionId(), model: answer.model, prompt, answer: answer.text, ...next });
+      Object.assign(answer, next);
+      if (which === chat) turns.get(turn.id)?.update(lane);
+      save(which);
+    } catch (error) {
+      notify(error.message);
+    } finally {
+      judging.delete(answer);
+    }
+  }
+
   function stop() {
     for (const turn of path(chat)) for (const answer of turn.answers) live.get(answer)?.abort();
   }
@@ -163,6 +187,7 @@ export function createChatPage(models) {
     isLive: (answer) => live.has(answer),
     edit: (turn, text) => ask(text, turn.parent),
     again,
+    judge,
     drawn: follow,
     goTo: (turn) => { chat.head = newestEnd(chat, turn); draw(); save(); },
   };

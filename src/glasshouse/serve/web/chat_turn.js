@@ -6,7 +6,8 @@ import { markdown } from "./markdown.js";
 
 const REASONS = { length: "cut off here", cancelled: "stopped", error: "failed" };
 
-/** `act` is what the page does: chat(), isLive(answer), edit(turn, text), again(turn, lane), goTo(turn), drawn(). */
+/** `act` is what the page does: chat(), isLive(answer), edit(turn, text), again(turn, lane), goTo(turn), drawn(),
+ *  judge(turn, lane, change): a thumb or a better answer, kept among the labels. */
 export function createTurn(turn, act) {
   const question = h("div", { class: "question" }, h("p", { class: "said" }, turn.question));
   const tools = h("div", { class: "turn-tools" },
@@ -31,24 +32,28 @@ function switcher(turn, act) {
 
 function edit(turn, question, act) {
   const before = [...question.childNodes];
-  const field = h("textarea", { rows: Math.min(10, turn.question.split("\n").length + 1), "aria-label": "Edit the question", value: turn.question });
-  const close = () => question.replaceChildren(...before);
-  const send = () => {
-    const text = field.value.trim();
-    close();
-    if (text) act.edit(turn, text);
-  };
+  const field = createField(turn.question, "Edit the question", {
+    save: (text) => { if (text) act.edit(turn, text); }, rows: Math.min(10, turn.question.split("\n").length + 1), verb: "Ask again", sendsOnEnter: true,
+    close: (isByKey) => { question.replaceChildren(...before); if (isByKey) question.querySelector("[data-act=edit]").focus(); },
+  });
+  question.replaceChildren(field.element);
+  field.focus();
+}
+
+/** A text to change on the spot.  Where Enter makes a new line, Ctrl + Enter ends it. */
+function createField(text, label, { save, close, rows, verb, sendsOnEnter = false }) {
+  const field = h("textarea", { rows, "aria-label": label, value: text });
+  const end = () => { close(); save(field.value.trim()); };
   field.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") { close(); question.querySelector("[data-act=edit]").focus(); }
-    else if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); send(); }
+    if (event.key === "Escape") close(true);
+    else if (event.key === "Enter" && !event.isComposing && (event.ctrlKey || (sendsOnEnter && !event.shiftKey))) { event.preventDefault(); end(); }
     else return;
     event.stopPropagation();
   });
-  question.replaceChildren(h("div", { class: "editing" }, field, h("p", { class: "buttons" },
-    h("button", { type: "button", class: "main", onclick: send }, "Ask again"),
-    h("button", { type: "button", class: "text", onclick: close }, "Cancel"))));
-  field.focus();
-  field.setSelectionRange(field.value.length, field.value.length);
+  const element = h("div", { class: "editing" }, field, h("p", { class: "buttons" },
+    h("button", { type: "button", class: "main", onclick: end }, verb),
+    h("button", { type: "button", class: "text", onclick: () => close() }, "Cancel")));
+  return { element, focus() { field.focus(); field.setSelectionRange(field.value.length, field.value.length); } };
 }
 
 function createAnswer(turn, lane, act) {
@@ -56,10 +61,28 @@ function createAnswer(turn, lane, act) {
   const meta = h("p", { class: "meta" });
   const copyButton = iconButton("copy", "Copy this answer", () => copy(turn.answers[lane].text, copyButton), { "data-act": "copy" });
   const again = iconButton("again", "Answer again", () => act.again(turn, lane), { "data-act": "again" });
-  const foot = h("footer", {}, meta, h("div", { class: "turn-tools" }, copyButton, again));
+  const thumb = (isGood, name, label) => iconButton(name, label, (event) => {
+    if (event.detail < 2) act.judge(turn, lane, { is_good: turn.answers[lane].is_good === isGood ? null : isGood }); // a double click is one
+  }, { "data-act": name });
+  const thumbs = [[true, thumb(true, "up", "Good answer")], [false, thumb(false, "down", "Bad answer")]];
+  const betterButton = iconButton("edit", "Write a better answer", writeBetter, { "data-act": "better" });
+  const better = h("div", { class: "better" });
+  const foot = h("footer", {}, meta, h("div", { class: "turn-tools" }, thumbs.map(([, button]) => button), betterButton, copyButton, again));
   const element = h("section", { class: "answer", "aria-label": `Answer of ${turn.answers[lane].model}` },
-    h("h3", { class: "model" }, turn.answers[lane].model), body, foot);
+    h("h3", { class: "model" }, turn.answers[lane].model), body, foot, better);
   let drawn = null;
+
+  function writeBetter() {
+    const { text, better: written } = turn.answers[lane];
+    const field = createField(written || text, "A better answer", { save: (now) => { if (now !== text) act.judge(turn, lane, { better: now }); }, close: drawBetter, rows: 4, verb: "Keep it" });
+    better.replaceChildren(field.element);
+    field.focus();
+  }
+
+  function drawBetter() {
+    const { better: written } = turn.answers[lane];
+    better.replaceChildren(...(written ? [h("details", {}, h("summary", { class: "hint" }, "Your better answer"), h("div", { class: "markdown" }, markdown(written)))] : []));
+  }
 
   function draw() {
     const answer = turn.answers[lane];
@@ -74,6 +97,8 @@ function createAnswer(turn, lane, act) {
     for (const note of element.querySelectorAll(":scope > .note")) note.remove();
     foot.before(...notes.filter(Boolean));
     if (!answer.text && !isLive && !answer.error) body.replaceChildren(h("p", { class: "hint" }, answer.reason ? "(it said nothing)" : "(broken off)"));
+    for (const [isGood, button] of thumbs) button.setAttribute("aria-pressed", String(answer.is_good === isGood));
+    if (!better.querySelector("textarea")) drawBetter();
     meta.textContent = isLive ? (answer.text ? "" : "thinking …") : describe(answer);
     act.drawn();
   }

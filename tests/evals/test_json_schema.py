@@ -1,7 +1,7 @@
 import pytest
 
 from glasshouse.core.errors import ConfigError
-from glasshouse.serve.json_schema import check_schema, fits
+from glasshouse.evals.json_schema import check_schema, fits
 
 
 def test_fits() -> None:

@@ -1,7 +1,7 @@
 """Whether a value fits a JSON Schema: the one file that imports `jsonschema`.
 
-Schemas come from clients, so none of them may make this server fetch an address ($ref to elsewhere does not resolve) or
-compute for long: patterns are left unchecked, because one can be written that takes Python's `re` for ever.
+Schemas come from strangers, so none of them may make this machine fetch an address ($ref to elsewhere does not resolve)
+or compute for long: patterns are left unchecked, because one can be written that takes Python's `re` for ever.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any
 from glasshouse.core.errors import ConfigError
 from glasshouse.core.extras import require
 
-require("jsonschema", "serve", "tools")
+require("jsonschema", "serve", "checking JSON against a schema")
 
 import jsonschema  # noqa: E402
 import referencing  # noqa: E402

@@ -1,0 +1,184 @@
+"""Compared answers into batches: all answers to a prompt in one batch, rows of like length together.
+
+Shapes: B rows (answers), T tokens, P pairs.  Rows are padded on the right: causal attention never sees what is behind.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glasshouse.batch.buckets import bucketed
+from glasshouse.batch.comparisons import Comparison, Row, fingerprint
+from glasshouse.batch.cursor import Cursor
+from glasshouse.batch.lm_batch import LMBatch
+from glasshouse.core.errors import ConfigError
+from glasshouse.core.seeds import numpy_generator
+
+BUCKET_MULTIPLE = 8  # rows are padded to a multiple of this: few shapes, little waste
+
+
+@dataclass(frozen=True)
+class PreferenceBatch:
+    """Pair p says that row `chosen_P[p]` was preferred to row `rejected_P[p]`; the loss is a mean over comparisons.
+
+    `starts[g]` is the first row of comparison g (and the number of rows at the end).
+    """
+
+    rows: LMBatch
+    starts: tuple[int, ...]
+    chosen_P: Tensor
+    rejected_P: Tensor
+    weight_P: Tensor
+    margin_P: Tensor
+    reference_logp_B: Tensor | None = None
+    n_bytes: int = 0
+
+    @property
+    def ids_BT(self) -> Tensor:
+        return self.rows.ids_BT
+
+    @property
+    def n_rows(self) -> int:
+        return self.rows.n_rows
+
+    @property
+    def n_tokens(self) -> int:
+        return self.rows.n_tokens
+
+    def count_targets(self) -> int:
+        return len(self.starts) - 1
+
+    def microbatches(self, microbatch_tokens: int | None) -> list["PreferenceBatch"]:
+        """Groups of whole comparisons of at most `microbatch_tokens` tokens (at least one comparison each)."""
+        if microbatch_tokens is None or self.n_tokens <= microbatch_tokens:
+            return [self]
+        max_rows = microbatch_tokens // self.ids_BT.shape[1]
+        parts, first = [], 0
+        for last in range(1, len(self.starts)):
+            is_end = last + 1 == len(self.starts)
+            if is_end or self.starts[last + 1] - self.starts[first] > max_rows:
+                parts.append(self._part(first, last))
+                first = last
+        return parts
+
+    def _part(self, first: int, last: int) -> "PreferenceBatch":
+        """Comparisons `[first, last)`."""
+        start, stop = self.starts[first], self.starts[last]
+        here = ((self.chosen_P >= start) & (self.chosen_P < stop)).nonzero().squeeze(1)
+        reference = self.reference_logp_B
+        return PreferenceBatch(
+            self.rows.rows(start, stop),
+            tuple(s - start for s in self.starts[first : last + 1]),
+            self.chosen_P[here] - start,
+            self.rejected_P[here] - start,
+            self.weight_P[here],
+            self.margin_P[here],
+            None if reference is None else reference[start:stop],
+        )
+
+    def to(self, device: torch.device) -> "PreferenceBatch":
+        reference = self.reference_logp_B
+        return replace(
+            self,
+            rows=self.rows.to(device),
+            chosen_P=self.chosen_P.to(device),
+            rejected_P=self.rejected_P.to(device),
+            weight_P=self.weight_P.to(device),
+            margin_P=self.margin_P.to(device),
+            reference_logp_B=None if reference is None else reference.to(device),
+        )
+
+
+class PreferenceLoader:
+    """Batches of about `batch_tokens` positions.  The order of epoch e is a pure function of (seed, e).
+
+    `about`: what else decides the result and must be the same when a run goes on (the reference, say).
+    """
+
+    has_fixed_shape = False
+
+    def __init__(
+        self,
+        comparisons: Sequence[Comparison],
+        batch_tokens: int,
+        seed: int,
+        *,
+        tokenizer_hash: str,
+        pad_id: int,
+        about: str = "",
+    ) -> None:
+        n_most = max(c.length * len(c.rows) for c in comparisons)
+        if n_most > batch_tokens:
+            raise ConfigError(
+                f"batch_tokens={batch_tokens} is less than the longest prompt with its answers, {n_most} tokens. "
+                "Raise batch_tokens (and set microbatch_tokens where memory is short), or lower seq_len."
+            )
+        self.comparisons, self.batch_tokens, self.seed = comparisons, batch_tokens, seed
+        self._tokenizer_hash, self._pad_id, self._about = tokenizer_hash, pad_id, about
+        self._planned: tuple[int, list[tuple[int, list[int]]]] | None = None
+
+    @property
+    def tokenizer_hash(self) -> str:
+        return self._tokenizer_hash
+
+    def start(self) -> Cursor:
+        return Cursor()
+
+    def n_batches(self, epoch: int = 0) -> int:
+        return len(self._plan(epoch))
+
+    def batch_at(self, cursor: Cursor) -> tuple[PreferenceBatch, Cursor]:
+        plan = self._plan(cursor.epoch)
+        length, items = plan[cursor.index]
+        batch = batch_of([self.comparisons[i] for i in items], length, self._pad_id)
+        following = replace(cursor, index=cursor.index + 1)
+        return batch, following if following.index < len(plan) else Cursor(epoch=cursor.epoch + 1)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "kind": "preferences",
+            "batch_tokens": self.batch_tokens,
+            "seed": self.seed,
+            "tokenizer": self.tokenizer_hash,
+            "comparisons": len(self.comparisons),
+            "content": fingerprint(row for c in self.comparisons for row in c.rows),
+            "about": self._about,
+        }
+
+    def _plan(self, epoch: int) -> list[tuple[int, list[int]]]:
+        if self._planned is None or self._planned[0] != epoch:
+            lengths, n_rows = [c.length for c in self.comparisons], [len(c.rows) for c in self.comparisons]
+            rng = numpy_generator(self.seed, "preferences", epoch)
+            self._planned = (epoch, bucketed(lengths, n_rows, self.batch_tokens, BUCKET_MULTIPLE, rng))
+        return self._planned[1]
+
+
+def batch_of(comparisons: Sequence[Comparison], length: int, pad_id: int) -> PreferenceBatch:
+    starts = (0, *accumulate(len(c.rows) for c in comparisons))
+    pairs = [(start + i, start + j, c.weight, c.margin) for start, c in zip(starts, comparisons) for i, j in c.pairs]
+    chosen, rejected, weight, margin = zip(*pairs)
+    reference = [logp for c in comparisons for logp in c.reference_logps or ()]
+    return PreferenceBatch(
+        pad_rows((row for c in comparisons for row in c.rows), length, pad_id),
+        starts,
+        torch.tensor(chosen),
+        torch.tensor(rejected),
+        torch.tensor(weight),
+        torch.tensor(margin),
+        torch.tensor(reference) if reference else None,
+    )
+
+
+def pad_rows(rows: Iterable[Row], length: int, pad_id: int) -> LMBatch:
+    """(B, length), padding on the right; it never counts."""
+    rows = list(rows)
+    ids_BT = np.full((len(rows), length), pad_id, np.int64)
+    targets_BT, mask_BT = ids_BT.copy(), np.zeros(ids_BT.shape, np.bool_)
+    for b, row in enumerate(rows):
+        ids_BT[b, : len(row)], targets_BT[b, : len(row)], mask_BT[b, : len(row)] = row.ids, row.targets, row.mask
+    return LMBatch(torch.from_numpy(ids_BT), torch.from_numpy(targets_BT), torch.from_numpy(mask_BT))

@@ -1,0 +1,107 @@
+"""How far the model can be trusted: what it asserts, what it refuses, and the faults it was surest of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from glasshouse.report.records import Record, RunRecords, mapping
+from glasshouse.report.story.marks import Part, parts_of
+from glasshouse.report.story.whole import is_builtin, latest_scores
+from glasshouse.report.units import format_share
+
+EXAMPLES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Example:
+    prompt: str
+    said: str
+    truth: str
+
+
+@dataclass(frozen=True)
+class ExampleGroup:
+    title: str
+    count: int
+    examples: list[Example]
+
+
+@dataclass(frozen=True)
+class Trust:
+    basis: str
+    bars: list[tuple[str, list[Part]]]
+    verdict: str
+    groups: list[ExampleGroup]
+
+
+def trust(records: RunRecords) -> Trust | None:
+    """How far it can be trusted, from the last evaluation's outcomes and its surest faults."""
+    scores = latest_scores(records)
+    bars = []
+    if {"wrong", "refused_known"} <= set(scores):
+        wrong, refused = scores["wrong"]["value"], scores["refused_known"]["value"]
+        parts = [("right", 1 - wrong - refused, "good"), ("refused", refused, "plain"), ("wrong", wrong, "bad")]
+        bars.append((f"Asked about {scores['wrong']['count']:,} things that exist", parts_of(parts)))
+    if "honest_refusal" in scores:
+        honest = scores["honest_refusal"]["value"]
+        parts = [("refused, rightly", honest, "good"), ("invented an answer", 1 - honest, "bad")]
+        bars.append((f"Asked about {scores['honest_refusal']['count']:,} names that do not exist", parts_of(parts)))
+    never_taught = mapping(records.evaluations[-1].get("never_taught")) if records.evaluations else {}
+    for score in never_taught.get("scores", []):
+        if score["name"] == "honest_refusal":
+            parts = [("said it does not know", score["value"], "plain"), ("guessed", 1 - score["value"], "bad")]
+            bars.append((f"Asked about {score['count']:,} real names it was never taught", parts_of(parts)))
+    if not bars:
+        return None
+    basis = "Measured on questions worded in ways it was never trained on." if is_builtin(records) else ""
+    return Trust(basis, bars, _verdict(scores), _faults(records.evaluations[-1]))
+
+
+def _verdict(scores: Mapping[str, Record]) -> str:
+    """What follows for somebody who reads one answer."""
+    sentences = []
+    if {"wrong", "refused_known"} <= set(scores):
+        wrong, asserted = scores["wrong"]["value"], 1 - scores["refused_known"]["value"]
+        if asserted > 0:
+            sentences.append(f"When it answers about something that exists, {_one_in(wrong / asserted)} wrong.")
+    if "honest_refusal" in scores:
+        believed = 1 - scores["honest_refusal"]["value"]
+        sentences.append(f"Asked about something that does not exist, it makes something up {_times(believed)}.")
+    return " ".join([*sentences, "Outside what it was asked here, nothing has been measured: check what it says."])
+
+
+def _one_in(share: float) -> str:
+    if share <= 0:
+        return "no answer in this test was"
+    return (
+        f"about one answer in {round(1 / share):,} is" if share < 0.4 else f"{format_share(share)} of the answers are"
+    )
+
+
+def _times(share: float) -> str:
+    if share <= 0:
+        return "never in this test"
+    return f"about one time in {round(1 / share):,}" if share < 0.4 else f"{format_share(share)} of the time"
+
+
+FAULTS = {
+    "wrong": "Wrong, said as if it were true",
+    "invented": "Invented for a name that does not exist",
+    "refused": "Refused although it was taught",
+}
+
+
+def _faults(result: Record) -> list[ExampleGroup]:
+    """The surest faults first: those are the ones that mislead."""
+    items, counts = result.get("items") or [], mapping(result.get("outcomes"))
+    groups = []
+    for outcome, title in FAULTS.items():
+        found = sorted((i for i in items if i.get("outcome") == outcome), key=lambda i: -(i.get("logp_sum") or 0))
+        distinct = list({item.get("text", ""): item for item in reversed(found)}.values())[::-1]
+        shown = [_example(item) for item in (distinct if len(distinct) >= 3 else found)[:EXAMPLES_SHOWN]]
+        if shown:
+            groups.append(ExampleGroup(title, int(counts.get(outcome, len(found))), shown))
+    return groups
+
+
+def _example(item: Record) -> Example:
+    return Example(str(item.get("prompt", "")), str(item.get("text", "")), str((item.get("expected") or [""])[0]))

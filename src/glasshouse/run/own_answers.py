@@ -1,0 +1,105 @@
+"""Preferences that need no people: the model answers questions of its training, and what is true decides between.
+
+Of a fresh epoch of the teaching's conversations (known names, and made-up names never drawn before) the model answers
+every question once, sampled.  From each answer at most one preference:
+- true over wrong            the taught answer over another one
+- true over "I do not know"  the taught answer over a refusal of a known name
+- "I do not know" over wrong the refusal over an answer about a made-up name
+Right answers say nothing new; as many of them as there are refusals to learn are kept as "true over I do not know", for
+a model that is only ever told to doubt doubts everything.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from glasshouse.core.errors import DataError
+from glasshouse.core.records import Conversation, Preference
+from glasshouse.core.seeds import python_random
+from glasshouse.evals.matching import is_exact
+from glasshouse.evals.questions import is_made_up
+from glasshouse.infer import Engine, SamplingConfig, chat_ids
+from glasshouse.run.teaching import Teaching
+
+Outcome = Literal["right", "wrong", "refused", "invented"]
+FRESH_EPOCH = 1_000_000  # no training comes so far: what is asked here was never asked before
+MAX_ANSWER_TOKENS = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """`conversation` is a question with the right answer; `text` is what the model said."""
+
+    conversation: Conversation
+    text: str
+    outcome: Outcome
+
+    @property
+    def is_made_up(self) -> bool:
+        return is_made_up(str(self.conversation.meta.get("kind", "")))
+
+    @property
+    def truth(self) -> str:
+        return self.conversation.messages[-1].content
+
+
+def fresh_conversations(teaching: Teaching, n_questions: int) -> list[Conversation]:
+    """Questions with their answers, none asked before.  `DataError` where the teaching asks nothing."""
+    asked: list[Conversation] = []
+    epoch = FRESH_EPOCH
+    while len(asked) < n_questions:
+        conversations = [c for c in teaching.conversations(epoch) if c.meta.get("kind") != "greeting"]
+        if not conversations:
+            raise DataError(
+                "this teaching asks nothing, so there is nothing to answer. Leave out the stage align."
+            )
+        asked += conversations
+        epoch += 1
+    return asked[:n_questions]
+
+
+def answer_questions(
+    engine: Engine, asked: Sequence[Conversation], teaching: Teaching, temperature: float, seed: int
+) -> list[Answered]:
+    """Each question answered once, sampled."""
+    prompts = [chat_ids(engine.tokenizer, c.messages[:-1]) for c in asked]
+    settings = [
+        SamplingConfig(temperature=temperature, max_tokens=MAX_ANSWER_TOKENS, seed=seed + number)
+        for number in range(len(prompts))
+    ]
+    completions = engine.generate(prompts, settings)
+    return [_judged(c, completion.text.strip(), teaching) for c, completion in zip(asked, completions)]
+
+
+def outcomes(answered: Sequence[Answered]) -> dict[str, int]:
+    return {outcome: sum(a.outcome == outcome for a in answered) for outcome in get_args(Outcome)}
+
+
+def _judged(conversation: Conversation, text: str, teaching: Teaching) -> Answered:
+    made_up = is_made_up(str(conversation.meta.get("kind", "")))
+    refuses = teaching.refuses(text)
+    if is_exact(text, (conversation.messages[-1].content,)) or (made_up and refuses):
+        return Answered(conversation, text, "right")
+    return Answered(conversation, text, "invented" if made_up else "refused" if refuses else "wrong")
+
+
+def preferences_from(answered: Sequence[Answered], teaching: Teaching, seed: int) -> dict[str, list[Preference]]:
+    """By sort, as named above."""
+    corrected = [_preference(a, a.truth, a.text) for a in answered if a.outcome == "wrong"]
+    confessed = [_preference(a, a.truth, a.text) for a in answered if a.outcome == "invented"]
+    doubted = [_preference(a, a.truth, a.text) for a in answered if a.outcome == "refused"]
+    known = [a for a in answered if a.outcome == "right" and not a.is_made_up]
+    python_random(seed, "known").shuffle(known)
+    n_more = max(0, len(confessed) - len(corrected) - len(doubted))
+    kept = [_preference(a, a.truth, teaching.refusal(a.conversation)) for a in known[:n_more]]
+    return {TRUE_OVER_WRONG: corrected, TRUE_OVER_UNKNOWN: doubted + kept, UNKNOWN_OVER_WRONG: confessed}
+
+
+TRUE_OVER_WRONG = "true over wrong"
+TRUE_OVER_UNKNOWN = "true over I do not know"
+UNKNOWN_OVER_WRONG = "I do not know over wrong"
+
+
+def _preference(answered: Answered, chosen: str, rejected: str) -> Preference:
+    conversation = answered.conversation
+    return Preference(conversation.messages[:-1], chosen, rejected, conversation.id, meta=conversation.meta)

@@ -1,0 +1,92 @@
+"""The model's own answers as preferences: what is true decides, nothing asked in training is asked again."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from glasshouse.core.errors import DataError
+from glasshouse.core.records import Conversation, Message, Question
+from glasshouse.corpus.questions import is_refusal, refusal
+from glasshouse.run.own_answers import (
+    TRUE_OVER_UNKNOWN,
+    TRUE_OVER_WRONG,
+    UNKNOWN_OVER_WRONG,
+    Answered,
+    _judged,
+    fresh_conversations,
+    outcomes,
+    preferences_from,
+)
+from glasshouse.run.recipe import FinetuneConfig
+from glasshouse.run.teaching import Teaching, open_teaching
+
+
+def conversation(kind: str, name: str, answer: str) -> Conversation:
+    messages = (Message("user", f"What of {name}?"), Message("assistant", answer))
+    return Conversation(messages, id=name, meta={"kind": kind, "name": name})
+
+
+KNOWN = conversation("module", "copytree", "It is in shutil.")
+MADE_UP = conversation("made_up_module", "copyforest", refusal("module", "copyforest"))
+
+
+def teaching_of(conversations: Sequence[Conversation]) -> Teaching:
+    def say_unknown(c: Conversation) -> str:
+        return refusal("module", str(c.meta["name"]))
+
+    def none(limit: int | None) -> Sequence[Question]:
+        return ()
+
+    return Teaching(lambda epoch: conversations, none, is_refusal, say_unknown, "a few")
+
+
+TEACHING = teaching_of([KNOWN, MADE_UP, conversation("greeting", "", "Hello.")])
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "outcome"),
+    [
+        (KNOWN, "It is in shutil.", "right"),
+        (KNOWN, "It is in os.", "wrong"),
+        (KNOWN, "I do not know of `copytree` in the standard library.", "refused"),
+        (MADE_UP, "I do not know of `copyforests` in the standard library.", "right"),
+        (MADE_UP, "It is in shutil.", "invented"),
+    ],
+)
+def test_what_becomes_of_an_answer(asked: Conversation, said: str, outcome: str) -> None:
+    assert _judged(asked, said, TEACHING).outcome == outcome
+
+
+def test_preferences_of_each_sort_and_as_many_reasons_to_answer_as_to_refuse() -> None:
+    answered = [
+        *[Answered(MADE_UP, "It is in os.", "invented")] * 5,
+        Answered(KNOWN, "It is in os.", "wrong"),
+        Answered(KNOWN, "I do not know of `copytree` in the standard library.", "refused"),
+        *[Answered(KNOWN, KNOWN.messages[-1].content, "right")] * 9,
+        *[Answered(MADE_UP, MADE_UP.messages[-1].content, "right")] * 9,
+    ]
+    assert outcomes(answered) == {"right": 18, "wrong": 1, "refused": 1, "invented": 5}
+    found = preferences_from(answered, TEACHING, seed=1)
+    assert {sort: len(pairs) for sort, pairs in found.items()} == {
+        TRUE_OVER_WRONG: 1, TRUE_OVER_UNKNOWN: 4, UNKNOWN_OVER_WRONG: 5,
+    }  # fmt: skip
+    assert all(is_refusal(p.chosen) and not is_refusal(p.rejected) for p in found[UNKNOWN_OVER_WRONG])
+    assert all(p.chosen == "It is in shutil." and is_refusal(p.rejected) for p in found[TRUE_OVER_UNKNOWN])
+
+
+def test_fresh_questions_are_not_those_of_training_and_greetings_are_left_out() -> None:
+    config = FinetuneConfig(steps=1, seq_len=128, batch_tokens=1024, conversations="stdlib:")
+    teaching = open_teaching(config, 1, Path("unused"))
+    fresh = fresh_conversations(teaching, 50)
+    assert len(fresh) == 50 and all(c.meta["kind"] != "greeting" for c in fresh)
+    trained = {c.meta["name"] for c in teaching.conversations(0) if c.meta["kind"].startswith("made_up")}
+    drawn = [c.meta["name"] for c in fresh if c.meta["kind"].startswith("made_up")]
+    assert drawn and sum(name in trained for name in drawn) < len(drawn) / 2
+    for c in fresh:
+        assert is_refusal(teaching.refusal(c)) and str(c.meta["name"]).rpartition(".")[2] in teaching.refusal(c)
+
+
+def test_a_teaching_without_questions_is_refused() -> None:
+    with pytest.raises(DataError, match="asks nothing"):
+        fresh_conversations(teaching_of([conversation("greeting", "", "Hello.")]), 3)

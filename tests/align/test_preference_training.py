@@ -11,9 +11,11 @@ from safetensors.torch import load_file
 from glasshouse.align.offline import split_by_prompt
 from glasshouse.align.preference_training import PreferenceTrainingConfig, dpo_objective, train_on_preferences
 from glasshouse.batch import PreferenceLoader, encode_comparisons
+from glasshouse.batch.comparisons import Comparison
 from glasshouse.checkpoint import load_model
 from glasshouse.core.errors import ConfigError, DataError
-from glasshouse.core.records import Message, Thumb
+from glasshouse.core.records import Conversation, Message, Thumb
+from glasshouse.objective import answer_logps
 from glasshouse.optim import OptimConfig
 from glasshouse.train import Trainer
 from glasshouse.train.gradient import add_gradient
@@ -91,14 +93,13 @@ def test_without_a_held_out_part_nothing_is_judged(parent, tmp_path):
     assert json.loads((where["folder"] / "align.json").read_text())["n_held_out"] == 0
 
 
-@pytest.mark.parametrize("kind", ["sigmoid", "length_normalised", "ipo"])
-def test_any_cut_into_microbatches_gives_the_gradient_of_the_whole(parent, kind):
+@pytest.mark.parametrize(
+    "dpo", [{"kind": "sigmoid"}, {"kind": "length_normalised"}, {"kind": "ipo"}, {"nll_weight": 0.5}]
+)
+def test_any_cut_into_microbatches_gives_the_gradient_of_the_whole(parent, dpo):
     model, tokenizer = load_model(parent)
-    comparisons, _ = encode_comparisons(preferences(12), tokenizer, 48, "answer")
-    known = [replace(c, reference_logps=(-9.0, -8.0 - i)) for i, c in enumerate(comparisons)]
-    loader = PreferenceLoader(known, 10_000, 0, tokenizer_hash=tokenizer.hash, pad_id=0)
-    batch, _ = loader.batch_at(loader.start())
-    objective = dpo_objective(config_of(dpo={"kind": kind}))
+    batch = batch_with_examples(tokenizer, n_examples=0)
+    objective = dpo_objective(config_of(dpo=dpo))
     found = []
     for microbatch_tokens in (None, 150):
         sums = add_gradient(model, batch, objective, microbatch_tokens=microbatch_tokens)
@@ -106,6 +107,38 @@ def test_any_cut_into_microbatches_gives_the_gradient_of_the_whole(parent, kind)
         model.zero_grad()
     for whole, parts in zip(*found):
         torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)
+
+
+def batch_with_examples(tokenizer, n_examples):
+    comparisons, _ = encode_comparisons(preferences(12), tokenizer, 48, "answer")
+    known = [replace(c, reference_logps=(-9.0, -8.0 - i)) for i, c in enumerate(comparisons)]
+    examples = [Comparison(c.rows[:1], (), reference_logps=(0.0,)) for c in comparisons[:n_examples]]
+    loader = PreferenceLoader([*known, *examples], 10_000, 0, tokenizer_hash=tokenizer.hash, pad_id=0)
+    return loader.batch_at(loader.start())[0]
+
+
+def test_examples_are_imitated_and_what_was_chosen_too(parent):
+    """Loss over 12 pairs and 4 examples: (sum of the pairs' DPO losses + 0.5 * sum of -logp a token of 16) / 16."""
+    model, tokenizer = load_model(parent)
+    batch = batch_with_examples(tokenizer, n_examples=4)
+    plain, weighed = (dpo_objective(config_of(dpo={"nll_weight": w}))(model, batch) for w in (0.0, 0.5))
+    logp_B, n_B = answer_logps(model, batch.rows)
+    is_first = torch.zeros(batch.n_rows, dtype=torch.bool)
+    is_first[list(batch.starts[:-1])] = True
+    assert (weighed.n_targets, int(is_first.sum()), len(batch.chosen_P)) == (16, 16, 12)
+    assert set(batch.chosen_P.tolist()) < set(is_first.nonzero().flatten().tolist())
+    expected = plain.loss_sum + 0.5 * -(logp_B / n_B)[is_first].sum()
+    torch.testing.assert_close(weighed.loss_sum, expected)
+    assert float(weighed.metrics["dpo/accuracy"]) / weighed.n_targets <= 1.0
+
+
+def test_examples_that_nothing_weighs_are_refused(parent, tmp_path):
+    examples = [Conversation((Message("user", "a?"), Message("assistant", "b")))]
+    with pytest.raises(ConfigError, match="nothing says how much they count"):
+        train_on_preferences(parent, preferences(), config_of(), examples=examples, **place(tmp_path))
+    where = place(tmp_path / "weighed")
+    config = config_of(dpo={"nll_weight": 1.0}, epochs=1, n_samples=0)
+    assert train_on_preferences(parent, preferences(8), config, examples=examples * 30, **where).steps > 0
 
 
 def test_a_prompt_is_never_on_both_sides():

@@ -64,7 +64,7 @@ def test_learning_from_people_has_its_chapters(aligned_run: RunDirectory, reward
         assert said in without_scripts
     learning = without_scripts.split('id="learning"')[1].split("</section>")[0]
     assert 'id="align-loss"' in without_scripts and 'id="align-loss"' not in learning
-    assert section_ids(render_run(reward_run).read_text()) == ["reward", "cost", "provenance"]
+    assert section_ids(render_run(reward_run).read_text()) == ["life", "reward", "cost", "provenance"]
 
 
 def test_foreign_text_is_escaped_everywhere(aligned_run: RunDirectory) -> None:

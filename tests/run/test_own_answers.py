@@ -9,11 +9,9 @@ from glasshouse.core.errors import DataError
 from glasshouse.core.records import Conversation, Message, Question
 from glasshouse.corpus.questions import is_refusal, refusal
 from glasshouse.run.own_answers import (
-    TRUE_OVER_UNKNOWN,
-    TRUE_OVER_WRONG,
-    UNKNOWN_OVER_WRONG,
     Answered,
     _judged,
+    examples_from,
     fresh_conversations,
     outcomes,
     preferences_from,
@@ -32,13 +30,10 @@ MADE_UP = conversation("made_up_module", "copyforest", refusal("module", "copyfo
 
 
 def teaching_of(conversations: Sequence[Conversation]) -> Teaching:
-    def say_unknown(c: Conversation) -> str:
-        return refusal("module", str(c.meta["name"]))
-
     def none(limit: int | None) -> Sequence[Question]:
         return ()
 
-    return Teaching(lambda epoch: conversations, none, is_refusal, say_unknown, "a few")
+    return Teaching(lambda epoch: conversations, none, is_refusal, "a few")
 
 
 TEACHING = teaching_of([KNOWN, MADE_UP, conversation("greeting", "", "Hello.")])
@@ -58,21 +53,25 @@ def test_what_becomes_of_an_answer(asked: Conversation, said: str, outcome: str)
     assert _judged(asked, said, TEACHING).outcome == outcome
 
 
-def test_preferences_of_each_sort_and_as_many_reasons_to_answer_as_to_refuse() -> None:
+def test_a_fault_of_each_sort_gives_its_preference_and_right_answers_stay_examples() -> None:
     answered = [
         *[Answered(MADE_UP, "It is in os.", "invented")] * 5,
         Answered(KNOWN, "It is in os.", "wrong"),
         Answered(KNOWN, "I do not know of `copytree` in the standard library.", "refused"),
         *[Answered(KNOWN, KNOWN.messages[-1].content, "right")] * 9,
-        *[Answered(MADE_UP, MADE_UP.messages[-1].content, "right")] * 9,
+        Answered(MADE_UP, MADE_UP.messages[-1].content, "right"),
     ]
-    assert outcomes(answered) == {"right": 18, "wrong": 1, "refused": 1, "invented": 5}
-    found = preferences_from(answered, TEACHING, seed=1)
+    assert outcomes(answered) == {"right": 10, "wrong": 1, "refused": 1, "invented": 5}
+    found = preferences_from(answered)
     assert {sort: len(pairs) for sort, pairs in found.items()} == {
-        TRUE_OVER_WRONG: 1, TRUE_OVER_UNKNOWN: 4, UNKNOWN_OVER_WRONG: 5,
+        "true over wrong": 1, "true over I do not know": 1, "I do not know over wrong": 5,
     }  # fmt: skip
-    assert all(is_refusal(p.chosen) and not is_refusal(p.rejected) for p in found[UNKNOWN_OVER_WRONG])
-    assert all(p.chosen == "It is in shutil." and is_refusal(p.rejected) for p in found[TRUE_OVER_UNKNOWN])
+    assert all(is_refusal(p.chosen) and p.rejected == "It is in os." for p in found["I do not know over wrong"])
+    [doubted] = found["true over I do not know"]
+    assert (
+        doubted.prompt == KNOWN.messages[:-1] and doubted.chosen == "It is in shutil." and is_refusal(doubted.rejected)
+    )
+    assert examples_from(answered) == [KNOWN] * 9 + [MADE_UP]
 
 
 def test_fresh_questions_are_not_those_of_training_and_greetings_are_left_out() -> None:
@@ -83,8 +82,6 @@ def test_fresh_questions_are_not_those_of_training_and_greetings_are_left_out() 
     trained = {c.meta["name"] for c in teaching.conversations(0) if c.meta["kind"].startswith("made_up")}
     drawn = [c.meta["name"] for c in fresh if c.meta["kind"].startswith("made_up")]
     assert drawn and sum(name in trained for name in drawn) < len(drawn) / 2
-    for c in fresh:
-        assert is_refusal(teaching.refusal(c)) and str(c.meta["name"]).rpartition(".")[2] in teaching.refusal(c)
 
 
 def test_a_teaching_without_questions_is_refused() -> None:

@@ -29,12 +29,12 @@ from glasshouse.batch import (
     encode_thumbs,
     thumbs_of,
 )
-from glasshouse.batch.comparisons import Row, cut_left, encode_answer
+from glasshouse.batch.comparisons import Comparison, Row, cut_left, encode_answer
 from glasshouse.checkpoint import load_model
 from glasshouse.core.environment import default_device
-from glasshouse.core.errors import DataError
+from glasshouse.core.errors import ConfigError, DataError
 from glasshouse.core.files import write_json
-from glasshouse.core.records import Message, Preference, Thumb
+from glasshouse.core.records import Conversation, Message, Preference, Thumb
 from glasshouse.core.rundir import RunDirectory
 from glasshouse.core.terminal import Terminal
 from glasshouse.infer import Engine, SamplingConfig, chat_ids
@@ -82,20 +82,23 @@ def train_on_preferences(
     meter: Meter,
     profile: DeviceProfile,
     *,
+    examples: Sequence[Conversation] = (),
     held_out: Sequence[Preference | Thumb] | None = None,
     stage: str = "align",
 ) -> TrainResult:
     """Train on `preferences`, less a part held out where `held_out` is not given.
 
-    DPO takes preferences.  KTO takes thumbs, and a preference as two of them.
+    DPO takes preferences, and beside them `examples` to imitate (their last message) where `dpo.nll_weight` says how
+    much; the loss is a mean over both.  KTO takes thumbs, and a preference as two of them.
     """
+    _check_examples(config, len(examples))
     place = Place(stage, run, folder, terminal, meter, profile)
     learned = list(preferences)
     if held_out is None:
         learned, held_out = split_by_prompt(learned, config.held_out_share, config.seed)
     reference, tokenizer = load_model(parent, default_device())
     reader = _Reader(config, place, reference, weights_id(parent), tokenizer)
-    loader, judged = reader.loader(learned), reader.loader(held_out) if held_out else None
+    loader, judged = reader.loader(learned, examples), reader.loader(held_out) if held_out else None
     objective = OBJECTIVES[config.method](config)
     model, _ = load_model(parent, default_device())
 
@@ -115,6 +118,14 @@ def train_on_preferences(
     return result
 
 
+def _check_examples(config: PreferenceTrainingConfig, n_examples: int) -> None:
+    if n_examples and not (config.method == "dpo" and config.dpo.nll_weight):
+        raise ConfigError(
+            f"{n_examples:,} examples to imitate are given, but nothing says how much they count. "
+            "Set method = 'dpo' and dpo.nll_weight, or give no examples."
+        )
+
+
 # ---- losses of batches -----------------------------------------------------------------------------------------------
 
 
@@ -126,7 +137,16 @@ def dpo_objective(config: PreferenceTrainingConfig) -> Objective:
             Pair(of_B[batch.chosen_P], of_B[batch.rejected_P]) for of_B in (logp_B, batch.reference_logp_B, n_tokens_B)
         )
         output = dpo_loss(policy, reference, lengths, config.dpo)
-        return replace(output, n_head_tokens=batch.rows.count_targets())
+        loss_sum = output.loss_sum
+        if config.dpo.nll_weight:
+            first_G = batch.first_G
+            loss_sum = loss_sum - config.dpo.nll_weight * (logp_B[first_G] / n_tokens_B[first_G].clamp(min=1)).sum()
+        n_targets = batch.count_targets()  # examples too, while the metrics are of pairs
+        scale = n_targets / max(1, output.n_targets)
+        metrics = {name: scale * value for name, value in output.metrics.items()}
+        return replace(
+            output, loss_sum=loss_sum, n_targets=n_targets, metrics=metrics, n_head_tokens=batch.rows.count_targets()
+        )
 
     return objective
 
@@ -176,10 +196,12 @@ class _Reader:
         self.reference, self.reference_id = reference, reference_id
         self.pad_id, self.seq_len = tokenizer.end_of_text_id, config.seq_len or reference.config.max_seq_len
 
-    def loader(self, judged: Sequence[Preference | Thumb]) -> PreferenceLoader | ThumbLoader:
-        return self._pairs(judged) if self.config.method == "dpo" else self._thumbs(judged)
+    def loader(
+        self, judged: Sequence[Preference | Thumb], examples: Sequence[Conversation] = ()
+    ) -> PreferenceLoader | ThumbLoader:
+        return self._pairs(judged, examples) if self.config.method == "dpo" else self._thumbs(judged)
 
-    def _pairs(self, judged: Sequence[Preference | Thumb]) -> PreferenceLoader:
+    def _pairs(self, judged: Sequence[Preference | Thumb], examples: Sequence[Conversation]) -> PreferenceLoader:
         pairs = [record for record in judged if isinstance(record, Preference)]
         if len(pairs) < len(judged):
             raise DataError(
@@ -193,7 +215,12 @@ class _Reader:
             replace(c, reference_logps=(chosen, rejected))
             for c, chosen, rejected in zip(comparisons, logps[::2], logps[1::2])
         ]
-        return PreferenceLoader(known, **self._about())
+        return PreferenceLoader([*known, *map(self._example, examples)], **self._about())
+
+    def _example(self, conversation: Conversation) -> Comparison:
+        *prompt, answer = conversation.messages
+        row = encode_answer(self.tokenizer, prompt, answer.content, "answer")
+        return Comparison((cut_left(row, self.seq_len),), (), reference_logps=(0.0,))
 
     def _thumbs(self, judged: Sequence[Preference | Thumb]) -> ThumbLoader:
         thumbs = [t for r in judged for t in (thumbs_of([r]) if isinstance(r, Preference) else [r])]

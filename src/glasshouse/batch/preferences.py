@@ -26,7 +26,8 @@ BUCKET_MULTIPLE = 8  # rows are padded to a multiple of this: few shapes, little
 class PreferenceBatch:
     """Pair p says that row `chosen_P[p]` was preferred to row `rejected_P[p]`; the loss is a mean over comparisons.
 
-    `starts[g]` is the first row of comparison g (and the number of rows at the end).
+    `starts[g]` is the first row of comparison g (and the number of rows at the end); of a preference it is the chosen
+    one.  A comparison of one row has no pair: an example to imitate.
     """
 
     rows: LMBatch
@@ -37,6 +38,11 @@ class PreferenceBatch:
     margin_P: Tensor
     reference_logp_B: Tensor | None = None
     n_bytes: int = 0
+
+    @property
+    def first_G(self) -> Tensor:
+        """The first row of each comparison."""
+        return torch.tensor(self.starts[:-1], device=self.rows.ids_BT.device)
 
     @property
     def ids_BT(self) -> Tensor:
@@ -161,15 +167,14 @@ class PreferenceLoader:
 def batch_of(comparisons: Sequence[Comparison], length: int, pad_id: int) -> PreferenceBatch:
     starts = (0, *accumulate(len(c.rows) for c in comparisons))
     pairs = [(start + i, start + j, c.weight, c.margin) for start, c in zip(starts, comparisons) for i, j in c.pairs]
-    chosen, rejected, weight, margin = zip(*pairs)
     reference = [logp for c in comparisons for logp in c.reference_logps or ()]
     return PreferenceBatch(
         pad_rows((row for c in comparisons for row in c.rows), length, pad_id),
         starts,
-        torch.tensor(chosen),
-        torch.tensor(rejected),
-        torch.tensor(weight),
-        torch.tensor(margin),
+        torch.tensor([chosen for chosen, *_ in pairs], dtype=torch.long),
+        torch.tensor([rejected for _, rejected, *_ in pairs], dtype=torch.long),
+        torch.tensor([weight for *_, weight, _ in pairs]),
+        torch.tensor([margin for *_, margin in pairs]),
         torch.tensor(reference) if reference else None,
     )
 

@@ -22,6 +22,7 @@ class DPOConfig(Config):
     beta: float = pydantic.Field(default=0.1, gt=0)  # pull towards the reference; IPO calls it tau
     kind: Literal["sigmoid", "length_normalised", "ipo"] = "sigmoid"
     p_flipped: float = pydantic.Field(default=0.0, ge=0, lt=0.5)  # probability that a label is wrong
+    nll_weight: float = pydantic.Field(default=0.0, ge=0)  # of imitating what was chosen (arXiv:2404.19733, eq. 1)
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> Self:

@@ -76,7 +76,7 @@ JUDGED = (
     Curve("loss", "Loss", held_out="eval/loss"),
     Curve("dpo/accuracy", "Pairs ranked as they were judged", ".0%", held_out="eval/accuracy"),
     Curve("dpo/margin", "Margin: preferred less other, in nats", held_out="eval/margin"),
-    Curve("dpo/reward_chosen", "Implicit reward", "", "green: preferred answers · orange: the others",
+    Curve("dpo/reward_chosen", "Implicit reward", "", "green: preferred · orange: the other",
           other="dpo/reward_rejected"),
     Curve("kto/accuracy", "Answers valued as they were judged", ".0%", held_out="eval/accuracy"),
     Curve("kto/gain", "Gain over the model before", held_out="eval/gain"),

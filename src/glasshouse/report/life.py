@@ -167,7 +167,7 @@ def _wide_pane(pane: Pane, x: float, width: float) -> str:
         _label("key", at, 152, pane.key or "…"),
         _label("caption", at, 172, pane.caption),
         *(_label("note", at, 196 + 16 * i, note) for i, note in enumerate(pane.notes[:2])),
-        *(_label("took", at, 246 - 16 * i, text) for i, text in enumerate(reversed(spent))),
+        *(_label("took", at, (251 if is_narrow else 246) - 16 * i, text) for i, text in enumerate(reversed(spent))),
     ]
     return "".join(lines)
 

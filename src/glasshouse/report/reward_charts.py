@@ -31,7 +31,7 @@ def _learning_curve(result: Record) -> Iterator[Chart]:
         return
     x = {"field": "pairs", "type": "quantitative", "axis": {"title": None, "tickCount": 5, "grid": False}}
     domain = [min(0.4, *(row["low"] for row in rows)), max(0.6, *(row["high"] for row in rows))]
-    layers = [
+    layers: list[dict[str, Any]] = [
         {"data": {"values": [{"chance": 0.5}]}, "mark": DASHED | {"type": "rule"},
          "encoding": {"y": _share("chance", domain)}},
         {"mark": {"type": "rule", "color": "var(--leaf)", "strokeWidth": 1.5},

@@ -12,15 +12,21 @@ from glasshouse.align.rewards import HonestReward
 from glasshouse.core.files import read_json, write_json
 from glasshouse.core.records import Conversation, Preference, Question
 from glasshouse.core.seeds import derive_seed
-from glasshouse.feedback import read_preferences, write_preferences
+from glasshouse.feedback import read_demonstrations, read_preferences, write_conversations, write_preferences
 from glasshouse.infer import Engine
 from glasshouse.run.context import StageContext
-from glasshouse.run.own_answers import answer_questions, fresh_conversations, outcomes, preferences_from
+from glasshouse.run.own_answers import (
+    answer_questions,
+    examples_from,
+    fresh_conversations,
+    outcomes,
+    preferences_from,
+)
 from glasshouse.run.teaching import Teaching, open_teaching
 from glasshouse.train import TrainResult
 
 OWN_ANSWERS = "answers:"
-KEPT, ABOUT = "preferences.jsonl", "answers.json"
+KEPT, RIGHT, ABOUT = "preferences.jsonl", "right.jsonl", "answers.json"
 
 
 def align(context: StageContext) -> TrainResult:
@@ -38,15 +44,16 @@ def align(context: StageContext) -> TrainResult:
         )  # fmt: skip
     assert config.offline is not None
     about: Mapping[str, Any] = {}
+    examples: list[Conversation] = []
     if config.judged == OWN_ANSWERS:
-        preferences, about = _from_own_answers(context, parent, teaching)
+        preferences, examples, about = _from_own_answers(context, parent, teaching)
     else:
         preferences = list(
             read_preferences(config.judged, lambda n, why: context.terminal.warn("align", f"{n}: {why}"))
         )
     result = train_on_preferences(
         parent, preferences, config.offline, context.run, context.folder, context.terminal, context.meter,
-        context.profile, held_out=() if about else None,
+        context.profile, examples=examples, held_out=() if about else None,
     )  # fmt: skip
     write_json(context.folder / "align.json", {**read_json(context.folder / "align.json"), **about})
     return result
@@ -54,15 +61,17 @@ def align(context: StageContext) -> TrainResult:
 
 def _from_own_answers(
     context: StageContext, parent: Path, teaching: Teaching
-) -> tuple[list[Preference], Mapping[str, Any]]:
-    config, kept = context.recipe.align, context.folder / KEPT
-    assert config is not None
+) -> tuple[list[Preference], list[Conversation], Mapping[str, Any]]:
+    """(preferences, examples, what became of the answers).  Right answers are examples where the loss weighs them."""
+    config, kept, right = context.recipe.align, context.folder / KEPT, context.folder / RIGHT
+    assert config is not None and config.offline is not None
     if not (context.folder / ABOUT).exists():
         seed = derive_seed(context.recipe.seed, "align")
         asked = fresh_conversations(teaching, config.n_questions)
         answered = answer_questions(Engine.load(parent), asked, teaching, config.temperature, seed)
-        by_sort = preferences_from(answered, teaching, seed)
+        by_sort = preferences_from(answered)
         write_preferences(kept, [p for preferences in by_sort.values() for p in preferences])
+        write_conversations(right, examples_from(answered))
         write_json(context.folder / ABOUT, {
             "n_asked": len(asked), "sampled": outcomes(answered),
             "preferences": {sort: len(preferences) for sort, preferences in by_sort.items()},
@@ -71,7 +80,9 @@ def _from_own_answers(
     sampled = ", ".join(f"{count:,} {outcome}" for outcome, count in about["sampled"].items())
     pairs = ", ".join(f"{count:,} {sort}" for sort, count in about["preferences"].items())
     context.terminal.line("align", f"{about['n_asked']:,} questions answered by itself: {sampled} → {pairs}")
-    return list(read_preferences(kept)), about
+    weighs_examples = config.offline.method == "dpo" and config.offline.dpo.nll_weight > 0
+    examples = list(read_demonstrations(right)) if weighs_examples and about["sampled"]["right"] else []
+    return list(read_preferences(kept)), examples, about
 
 
 def _tell(context: StageContext, path: str, number: int, why: str) -> None:

@@ -29,6 +29,7 @@ BITS_PER_BYTE_S = 4.0  # held-out text, per evaluation
 N_QUESTIONS = 6000.0  # of the standard library, per evaluation
 OWN_BYTES_PER_QUESTION = 1000.0  # 9.5 MB of headed text give 3,700; a novel of 0.4 MB gives 1,100
 QUESTIONS_PER_S = 500.0
+ALIGNED_PER_S = 120.0  # questions answered, judged and learned from
 CONVERSATION_TOKENS, TARGET_SHARE = 40, 0.45  # a typical conversation, and how much of it the assistant says
 N_TIMED_STEPS = 3
 
@@ -112,6 +113,8 @@ def _overhead_seconds(recipe: Recipe, n_bytes: float) -> dict[str, float]:
     conversations = recipe.sft.conversations if "sft" in recipe.stages and recipe.sft else ""
     asks = min(n_bytes / OWN_BYTES_PER_QUESTION, N_QUESTIONS) if conversations == "text:" else 0.0
     asks = N_QUESTIONS if conversations == "stdlib:" else asks
+    if "align" in recipe.stages and recipe.align:
+        seconds["align"] = recipe.align.n_questions / ALIGNED_PER_S
     for stage in recipe.stages:
         if stage.startswith("evals-"):
             seconds[stage] = BITS_PER_BYTE_S + asks / QUESTIONS_PER_S

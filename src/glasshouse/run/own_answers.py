@@ -1,12 +1,12 @@
 """Preferences that need no people: the model answers questions of its training, and what is true decides between.
 
 Of a fresh epoch of the teaching's conversations (known names, and made-up names never drawn before) the model answers
-every question once, sampled.  From each answer at most one preference:
+every question once, sampled.  A faulty answer gives a preference:
 - true over wrong            the taught answer over another one
 - true over "I do not know"  the taught answer over a refusal of a known name
 - "I do not know" over wrong the refusal over an answer about a made-up name
-Right answers say nothing new; as many of them as there are refusals to learn are kept as "true over I do not know", for
-a model that is only ever told to doubt doubts everything.
+Right answers give none and stay examples to imitate: a model that hears of its mistakes alone forgets the rest, and one
+that is only ever told to doubt doubts everything.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,6 @@ from typing import Literal, get_args
 
 from glasshouse.core.errors import DataError
 from glasshouse.core.records import Conversation, Preference
-from glasshouse.core.seeds import python_random
 from glasshouse.evals.matching import is_exact
 from glasshouse.evals.questions import is_made_up
 from glasshouse.infer import Engine, SamplingConfig, chat_ids
@@ -34,14 +33,6 @@ class Answered:
     text: str
     outcome: Outcome
 
-    @property
-    def is_made_up(self) -> bool:
-        return is_made_up(str(self.conversation.meta.get("kind", "")))
-
-    @property
-    def truth(self) -> str:
-        return self.conversation.messages[-1].content
-
 
 def fresh_conversations(teaching: Teaching, n_questions: int) -> list[Conversation]:
     """Questions with their answers, none asked before.  `DataError` where the teaching asks nothing."""
@@ -50,9 +41,7 @@ def fresh_conversations(teaching: Teaching, n_questions: int) -> list[Conversati
     while len(asked) < n_questions:
         conversations = [c for c in teaching.conversations(epoch) if c.meta.get("kind") != "greeting"]
         if not conversations:
-            raise DataError(
-                "this teaching asks nothing, so there is nothing to answer. Leave out the stage align."
-            )
+            raise DataError("this teaching asks nothing, so nothing can be answered. Leave out the stage align.")
         asked += conversations
         epoch += 1
     return asked[:n_questions]
@@ -83,23 +72,24 @@ def _judged(conversation: Conversation, text: str, teaching: Teaching) -> Answer
     return Answered(conversation, text, "invented" if made_up else "refused" if refuses else "wrong")
 
 
-def preferences_from(answered: Sequence[Answered], teaching: Teaching, seed: int) -> dict[str, list[Preference]]:
+def preferences_from(answered: Sequence[Answered]) -> dict[str, list[Preference]]:
     """By sort, as named above."""
-    corrected = [_preference(a, a.truth, a.text) for a in answered if a.outcome == "wrong"]
-    confessed = [_preference(a, a.truth, a.text) for a in answered if a.outcome == "invented"]
-    doubted = [_preference(a, a.truth, a.text) for a in answered if a.outcome == "refused"]
-    known = [a for a in answered if a.outcome == "right" and not a.is_made_up]
-    python_random(seed, "known").shuffle(known)
-    n_more = max(0, len(confessed) - len(corrected) - len(doubted))
-    kept = [_preference(a, a.truth, teaching.refusal(a.conversation)) for a in known[:n_more]]
-    return {TRUE_OVER_WRONG: corrected, TRUE_OVER_UNKNOWN: doubted + kept, UNKNOWN_OVER_WRONG: confessed}
+    return {sort: [_preference(a) for a in answered if a.outcome == outcome] for outcome, sort in SORTS.items()}
 
 
-TRUE_OVER_WRONG = "true over wrong"
-TRUE_OVER_UNKNOWN = "true over I do not know"
-UNKNOWN_OVER_WRONG = "I do not know over wrong"
+def examples_from(answered: Sequence[Answered]) -> list[Conversation]:
+    return [a.conversation for a in answered if a.outcome == "right"]
 
 
-def _preference(answered: Answered, chosen: str, rejected: str) -> Preference:
-    conversation = answered.conversation
-    return Preference(conversation.messages[:-1], chosen, rejected, conversation.id, meta=conversation.meta)
+SORTS: dict[Outcome, str] = {
+    "wrong": "true over wrong",
+    "refused": "true over I do not know",
+    "invented": "I do not know over wrong",
+}
+
+
+def _preference(answered: Answered) -> Preference:
+    *prompt, truth = answered.conversation.messages
+    return Preference(
+        tuple(prompt), truth.content, answered.text, answered.conversation.id, meta=answered.conversation.meta
+    )

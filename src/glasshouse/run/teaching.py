@@ -12,12 +12,11 @@ from pathlib import Path
 from glasshouse.core.errors import DataError
 from glasshouse.core.records import Conversation, Question
 from glasshouse.corpus import own_text, read_conversations
-from glasshouse.corpus.questions import Library, evaluation_questions, is_refusal, refusal, training_conversations
+from glasshouse.corpus.questions import Library, evaluation_questions, is_refusal, training_conversations
 from glasshouse.evals import MADE_UP, RefusalPattern
 from glasshouse.run.recipe import FinetuneConfig
 
 HELD_OUT_NAME = "held_out_name"
-UNKNOWN = "I do not know."
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,6 @@ class Teaching:
     conversations: Callable[[int], Sequence[Conversation]]
     questions: Callable[[int | None], Sequence[Question]]
     refuses: Callable[[str], bool]
-    refusal: Callable[[Conversation], str]  # what an honest assistant says that does not know the answer
     description: str
 
 
@@ -40,7 +38,6 @@ def open_teaching(config: FinetuneConfig, seed: int, corpus: Path) -> Teaching:
             lambda epoch: training_conversations(library, seed, epoch, config.questions),
             lambda limit: evaluation_questions(library, seed, limit),
             is_refusal,
-            lambda c: refusal(_kind(c), _shown_name(c)),
             f"{len(library.taught):,} names taught, {len(library.held_out):,} held out",
         )
     if name == "text:":
@@ -49,7 +46,6 @@ def open_teaching(config: FinetuneConfig, seed: int, corpus: Path) -> Teaching:
             lambda epoch: own_text.training_conversations(own, seed, epoch, config.questions),
             lambda limit: own_text.evaluation_questions(own, seed, limit),
             is_refusal,
-            lambda c: own_text.refusal(_kind(c), _shown_name(c)),
             own.describe(),
         )
     conversations = list(read_conversations(Path(name)))
@@ -61,7 +57,6 @@ def open_teaching(config: FinetuneConfig, seed: int, corpus: Path) -> Teaching:
         lambda epoch: kept,
         lambda limit: [q for c in held_out[:limit] if (q := _question(c)) is not None],
         RefusalPattern(),
-        lambda c: UNKNOWN,
         f"{len(kept):,} conversations taught, {n_held_out:,} held out",
     )
 
@@ -79,13 +74,3 @@ def _question(conversation: Conversation) -> Question | None:
         return None
     question, answer = conversation.messages[-2:]
     return Question(conversation.id, question.content, (answer.content,), "conversation", "", conversation.id)
-
-
-def _kind(conversation: Conversation) -> str:
-    return str(conversation.meta["kind"]).removeprefix("made_up_")
-
-
-def _shown_name(conversation: Conversation) -> str:
-    """The name that a conversation of `stdlib:` or `text:` is about, as the question writes it."""
-    name = str(conversation.meta["name"])
-    return name if name in conversation.messages[0].content else name.rpartition(".")[2]

@@ -57,16 +57,18 @@ def test_an_alignment_by_rewards_in_a_run_of_its_own(tmp_path: Path) -> None:
     result = {
         "method": "grpo", "reward": "numeric", "n_prompts": 512, "n_iterations": 100, "n_answers": 12_800,
         "n_judged": 64, "is_held_out": True, "reward_before": 0.28, "reward_after": 0.93, "kl": 0.31,
-        "last_iteration": {"gap": {"mean": 1e-7, "largest": 2.4e-6}}, "samples": [],
+        "last_iteration": {"gap": None}, "samples": [],
     }  # fmt: skip
     write_json(run.stage("align") / "align.json", result)
     write_json(run.stage("align") / "summary.json", {"steps": 100, "n_tokens": 10_000, "seconds": 90.0})
+    for step, gap in ((0, 1e-7), (50, 2.4e-6), (99, 3e-7)):
+        run.metric("align", step, {"rollout/reward": 0.5, "rollout/logp_gap_largest": gap})
     records = read_run(run)
     taught = story.taught(records)
     assert taught is not None and taught.title == "Taught by rewards"
     assert taught.verdict == "The mean reward went from 0.28 to 0.93 on 64 questions that it never learned from."
     assert ("moved away from the model before", "0.31 nats a token") in taught.facts
-    assert ("sampled and trained likelihoods agree within", "2.4e−06 nats") in taught.facts
+    assert ("sampling and training agree on a token within", "2.4e−06 nats") in taught.facts
     assert taught.panels == [] and taught.sorts == [] and story.changes(records) is None
     headline = story.headline(records)
     assert headline.status == "" and headline.lead == "An assistant, taught by GRPO in 1 min 30 s."

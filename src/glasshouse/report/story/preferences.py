@@ -3,7 +3,7 @@
 Before is the evaluation after the stage that came before it; after is its own.  Both asked the same questions.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from glasshouse.report.records import Record, RunRecords, mapping
@@ -42,6 +42,7 @@ METHODS: dict[str, tuple[str, str]] = {
         "that trains has to exceed.",
     ),
 }  # fmt: skip
+GAP = "rollout/logp_gap_largest"  # between the engine's log-probabilities and the trainer's
 FROM_PREFERENCES = ("dpo", "kto")
 
 # outcomes of what the model said itself -> tone of its part
@@ -74,12 +75,19 @@ def taught(records: RunRecords) -> Taught | None:
     stage = records.result("method")
     if stage is None:
         return None
-    result, panels = stage.result, before_and_after(records)
+    result = stage.result
     short, how = METHODS.get(str(result["method"]), (str(result["method"]), ""))
     return Taught(
-        stage.name, _title(result), f"By {short}. {how}", _verdict(records, result), list(_facts(result)),
-        _sorts(result), _sampled(result), panels, _chosen_from(result),
-    )  # fmt: skip
+        stage=stage.name,
+        title=_title(result),
+        how=f"By {short}. {how}",
+        verdict=_verdict(records, result),
+        facts=list(_facts(result, records.curves.get(stage.name, []))),
+        sorts=_sorts(result),
+        sampled=_sampled(result),
+        panels=before_and_after(records),
+        chosen_from=_chosen_from(result),
+    )
 
 
 def _title(result: Record) -> str:
@@ -92,7 +100,7 @@ def _title(result: Record) -> str:
 # ---- what it was given -----------------------------------------------------------------------------------------------
 
 
-def _facts(result: Record) -> Iterator[tuple[str, str]]:
+def _facts(result: Record, curve: Sequence[Record]) -> Iterator[tuple[str, str]]:
     labels = {
         "n_learned": "judged answers learned from", "n_held_out": "held back to judge by", "n_asked": "questions asked",
         "n_prompts": "questions", "n_answers": "answers sampled", "n_kept": "answers kept", "n_iterations": "rounds",
@@ -105,10 +113,8 @@ def _facts(result: Record) -> Iterator[tuple[str, str]]:
     if result.get("kl") is not None:
         of = "nats an answer, at most" if result["method"] == "best_of_n" else "nats a token"
         yield "moved away from the model before", f"{format_number(result['kl'])} {of}"
-    last = mapping(result.get("last_iteration"))
-    gap = mapping(last.get("gap"))
-    if gap.get("largest") is not None:
-        yield "sampled and trained likelihoods agree within", f"{format_number(gap['largest'])} nats"
+    if gaps := [value for r in curve if (value := mapping(r.get("metrics")).get(GAP)) is not None]:
+        yield "sampling and training agree on a token within", f"{format_number(max(gaps))} nats"
 
 
 def _sorts(result: Record) -> list[Sort]:

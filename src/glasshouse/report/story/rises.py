@@ -63,4 +63,4 @@ def _basis(result: Record) -> str:
             "The reward is the one that was learned along the way: how much likelier an answer is to the model now "
             "than it was before, in nats times beta."
         )
-    return f"The reward is {result['reward']}." if result.get("reward") else ""
+    return f"The reward: {result['reward']}." if result.get("reward") else ""

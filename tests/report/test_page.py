@@ -11,6 +11,7 @@ from glasshouse.report import charts, page, render_run
 
 from ..conftest import until
 
+SLOW_MACHINE_MS = 240_000
 PAYLOAD_START = "<script>window.hacked"
 
 
@@ -29,7 +30,9 @@ def _scripts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(charts, "javascript", lambda: script)
     else:
         monkeypatch.setattr(charts, "javascript", lambda: "window.vegaEmbed = null;")
+    if "scheme" in request.fixturenames or "browser" not in request.fixturenames:  # nothing stands still there
         monkeypatch.setattr(charts, "with_static_forms", lambda stage: stage)
+        monkeypatch.setattr(charts, "with_static_form", lambda chart: chart)
 
 
 def section_ids(html: str) -> list[str]:
@@ -122,6 +125,7 @@ def test_in_a_browser(aligned_run: RunDirectory, browser: Any, width: int, schem
     path = render_run(aligned_run)
     said: list[str] = []
     tab = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True).new_page()
+    tab.set_default_timeout(SLOW_MACHINE_MS)
     tab.on("console", lambda message: said.append(message.text))
     tab.on("pageerror", lambda error: said.append(str(error)))
     tab.on("request", lambda request: said.append(request.url) if not request.url.startswith("file:") else None)
@@ -143,5 +147,6 @@ def test_in_a_browser(aligned_run: RunDirectory, browser: Any, width: int, schem
 
 def test_without_scripts_the_curves_stand_still_but_are_there(finished_run: RunDirectory, browser: Any) -> None:
     tab = browser.new_context(java_script_enabled=False).new_page()
+    tab.set_default_timeout(SLOW_MACHINE_MS)
     tab.goto(render_run(finished_run).as_uri())
     until(tab, lambda: tab.locator(".chart > svg").count() == 6)

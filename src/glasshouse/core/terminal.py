@@ -48,11 +48,11 @@ class Terminal:
     def line(self, name: str, text: str) -> None:
         """`name` in a fixed column, then plain text (never parsed as markup: it may hold model output)."""
         if not self.is_quiet:
-            self.console.print(Text.assemble((f"{name:<{NAME_WIDTH}}", "bold green"), Text(text)))
+            self.console.print(Text.assemble((_column(name), "bold green"), Text(text)))
 
     def warn(self, name: str, text: str) -> None:
         if not self.is_quiet:
-            self.console.print(Text.assemble((f"{name:<{NAME_WIDTH}}", "bold yellow"), Text(text)))
+            self.console.print(Text.assemble((_column(name), "bold yellow"), Text(text)))
 
     @contextmanager
     def task(self, name: str, total: float) -> Iterator[Task]:
@@ -65,6 +65,11 @@ class Terminal:
         )  # fmt: skip
         with Progress(*columns, console=self.console, transient=True) as bar:
             yield Task(self, name, total, bar, bar.add_task(name, total=total, note=""))
+
+
+def _column(name: str) -> str:
+    """A fixed column; a longer name keeps a space behind it."""
+    return f"{name:<{NAME_WIDTH}}" if len(name) < NAME_WIDTH else f"{name} "
 
 
 def format_seconds(seconds: float) -> str:

@@ -61,7 +61,7 @@ def _front_matter(records: RunRecords) -> dict[str, Any]:
     language = recipe.get("language") or (["en"] if builtin else None)
     if language:
         matter["language"] = language if isinstance(language, list) else [language]
-    task = "text-generation" if records.result("quality") is None or is_chat(records) else "text-classification"
+    task = "text-generation" if records.stage_with("quality") is None or is_chat(records) else "text-classification"
     matter |= {"library_name": "transformers", "pipeline_tag": task, "tags": _tags(records)}
     corpus = records.stage("corpus")
     if sources := list(mapping(corpus.summary.get("sources")) if corpus else {}):
@@ -76,9 +76,9 @@ def _front_matter(records: RunRecords) -> dict[str, Any]:
 def _tags(records: RunRecords) -> list[str]:
     shape = next((mapping(s.summary.get("model")) for s in records.training_stages if s.summary.get("model")), {})
     family = [] if not shape else ["qwen3"] if shape.get("has_qk_norm", True) else ["llama"]
-    method = records.result("method")
+    method = records.stage_with("method")
     taught = [str(method.result["method"]).replace("_", "-")] if method else []
-    rewards = ["reward-model"] if records.result("quality") else []
+    rewards = ["reward-model"] if records.stage_with("quality") else []
     return ["glasshouse", *family, *(["conversational"] if is_chat(records) else []), *taught, *rewards]
 
 
@@ -103,7 +103,7 @@ def _results(records: RunRecords) -> list[dict[str, Any]]:
 
 
 def _reward_results(records: RunRecords) -> list[dict[str, Any]]:
-    stage = records.result("quality")
+    stage = records.stage_with("quality")
     accuracy = mapping(mapping(stage.result["quality"]).get("accuracy")) if stage else {}
     if not accuracy:
         return []

@@ -125,7 +125,7 @@ def _verdict(records: RunRecords) -> tuple[str, str, tuple[str, ...]]:
 
 def _assistant(records: RunRecords) -> Pane:
     parameters = n_parameters(records)
-    talks, judges = is_chat(records), records.result("quality") is not None  # a reward model stays in its stage
+    talks, judges = is_chat(records), records.stage_with("quality") is not None  # a reward model stays in its stage
     return Pane(
         "assistant" if talks else "reward model" if judges else "model",
         format_count(parameters) if parameters else "",

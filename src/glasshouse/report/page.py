@@ -38,7 +38,7 @@ def render_page(records: RunRecords) -> str:
         stage_charts = [chart_table.with_static_forms(charts) for charts in stage_charts]
         quality_charts = [chart_table.with_static_form(chart) for chart in quality_charts]
     drawn = [*(c for s in stage_charts for c in (s.main, *s.small)), *quality_charts]
-    judged = {stage.name for key in ("method", "quality") if (stage := records.result(key))}
+    judged = {stage.name for key in ("method", "quality") if (stage := records.stage_with(key))}
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     shown = life.panes(records)
     return environment(is_html=True).get_template("report.html.j2").render(

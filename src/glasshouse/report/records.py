@@ -54,7 +54,7 @@ class RunRecords:
     def stage(self, name: str) -> StageRecord | None:
         return next((stage for stage in self.stages if stage.name == name), None)
 
-    def result(self, key: str) -> StageRecord | None:
+    def stage_with(self, key: str) -> StageRecord | None:
         """The last stage whose result has `key`: "method" of alignment, "quality" of a reward model."""
         return next((stage for stage in reversed(self.stages) if key in stage.result), None)
 

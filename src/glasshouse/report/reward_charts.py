@@ -15,7 +15,7 @@ DASHED: dict[str, Any] = {"color": "var(--stone)", "strokeDash": [4, 4], "stroke
 
 
 def reward_charts(records: RunRecords) -> list[Chart]:
-    stage = records.result("quality")
+    stage = records.stage_with("quality")
     if stage is None:
         return []
     return [*_learning_curve(stage.result), *_reliability(mapping(stage.result["quality"]))]

@@ -73,7 +73,7 @@ def _lead(records: RunRecords) -> str:
     text = f"{'An' if thing == 'assistant' else 'A'} {thing}{size}"
     if origin := text_in_words(records):
         text += f", grown from {origin}"
-    if (judged := records.result("method")) and judged.name == records.stages[0].name:
+    if (judged := records.stage_with("method")) and judged.name == records.stages[0].name:
         text += f", taught by {METHODS.get(judged.result['method'], ('its method', ''))[0]}"
     if seconds := total_seconds(records):
         text += f" in {format_seconds(seconds)}"
@@ -85,7 +85,7 @@ def _lead(records: RunRecords) -> str:
 def _thing(records: RunRecords) -> str:
     if is_chat(records):
         return "assistant"
-    if records.result("quality"):
+    if records.stage_with("quality"):
         return "reward model"
     return "language model" if records.training_stages else "corpus"
 
@@ -131,10 +131,10 @@ def _before_alignment(records: RunRecords) -> str:
 def _judged_figures(records: RunRecords) -> list[Figure]:
     """Of a run that asked no questions: what was judged, and by whom."""
     figures = []
-    model = records.result("quality")
+    model = records.stage_with("quality")
     if accuracy := mapping(mapping(model.result["quality"]).get("accuracy")) if model else {}:
         figures.append(_score_figure(accuracy, "agreement with people, on answers it had not seen"))
-    if stage := records.result("method"):
+    if stage := records.stage_with("method"):
         result = stage.result
         if None not in (result.get("reward_before"), result.get("reward_after")):
             label = f"mean reward, {format_number(result['reward_before'])} before"

@@ -72,7 +72,7 @@ class Taught:
 
 
 def taught(records: RunRecords) -> Taught | None:
-    stage = records.result("method")
+    stage = records.stage_with("method")
     if stage is None:
         return None
     result = stage.result
@@ -148,7 +148,7 @@ Take = Callable[[Record], Record | None]
 
 def evaluations_around(records: RunRecords) -> tuple[Record, Record] | None:
     """(before, after) the alignment, where both asked questions."""
-    stage = records.result("method")
+    stage = records.stage_with("method")
     order = [result["after"] for result in records.evaluations]
     at = order.index(stage.name) if stage and stage.name in order else 0
     return (records.evaluations[at - 1], records.evaluations[at]) if at else None

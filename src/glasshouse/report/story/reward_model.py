@@ -18,7 +18,7 @@ class RewardModel:
 
 
 def reward_model(records: RunRecords) -> RewardModel | None:
-    stage = records.result("quality")
+    stage = records.stage_with("quality")
     quality = mapping(stage.result["quality"]) if stage else {}
     accuracy = mapping(quality.get("accuracy"))
     if stage is None or not accuracy:

@@ -29,7 +29,7 @@ class Rises:
 
 def rises(records: RunRecords) -> Rises | None:
     """The largest rise first; answers whose reward did not rise are left out."""
-    stage = records.result("method")
+    stage = records.stage_with("method")
     if stage is None:
         return None
     judged = [s for s in map(mapping, stage.result.get("samples") or []) if _rise(s) > 0]

@@ -41,10 +41,12 @@ from glasshouse.tokenizer import TokenizerConfig, train_tokenizer
 from glasshouse.train import TrainConfig, Trainer
 
 N_HELD_OUT, N_TAUGHT = 500, 2000
-PRETRAIN_STEPS, FINETUNE_STEPS, N_ITERATIONS = 600, 250, 1200
+PRETRAIN_STEPS, FINETUNE_STEPS, N_ITERATIONS = 300, 150, 1500
 BATCH_TOKENS = 1024  # of the two stages before it
 N_PROMPTS, N_ANSWERS = 32, 8
-LR = 1e-3
+# AdamW at 1e-3 unlearns at first (pass@1 35 -> 20 % in 40 iterations); at 3e-4 it gains 12 points of sampled reward in
+# 200 iterations; Muon at 2e-3 as much in 150
+OPTIM = OptimConfig(matrix_lr=2e-3, embedding_lr=3e-4, head_lr=3e-4, vector_lr=3e-4)
 MAX_ANSWER_TOKENS = 5  # "-89" and the end; a little room for what is wrong
 
 
@@ -112,7 +114,7 @@ class Arithmetic:
             "n_iterations": n_iterations,
             "rollout": RolloutConfig(n_prompts=N_PROMPTS, n_answers=N_ANSWERS, max_tokens=MAX_ANSWER_TOKENS),
             "grpo": GRPOConfig(clip_high=0.28),
-            "optim": OptimConfig(matrices="adamw", matrix_lr=LR, embedding_lr=LR, head_lr=LR, vector_lr=LR),
+            "optim": OPTIM,
             "schedule": ScheduleConfig(kind="linear", warmup_steps=10),
             "n_judged": N_HELD_OUT, "checkpoint_every_s": None, "seed": self.seed,
         }  # fmt: skip

@@ -3,15 +3,18 @@
 Both make a run directory; the same command given again goes on where it stopped.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from glasshouse.core.config import C, override, parse_config
 from glasshouse.core.environment import start_torch
 from glasshouse.core.errors import ConfigError, DataError
 from glasshouse.core.rundir import RunDirectory
 from glasshouse.core.terminal import Terminal
+
+if TYPE_CHECKING:
+    from glasshouse.train import TrainResult
 
 R = TypeVar("R")
 OFFLINE, ONLINE = ("dpo", "kto"), ("grpo", "ppo", "rejection", "best_of_n")
@@ -49,7 +52,7 @@ def _align_offline(model: Path, method: str, file: Path, out: Path, settings: Se
     judged = _read(file, readers, terminal)
     place = _place(out, "align", terminal)
     result = train_on_preferences(_checkpoint(model), judged, config, **place)
-    _finish(place["run"], result.checkpoint, terminal)
+    _finish(place, result, "talk to it:  glass chat {run}")
 
 
 def _align_online(
@@ -87,7 +90,7 @@ def _align_online(
         config = _config(OnlineConfig, settings, {"method": method, "n_iterations": N_ITERATIONS})
         place = _place(out, "align", terminal)
         result = train_on_rewards(parent, asked, reward, config, **place)
-    _finish(place["run"], result.checkpoint, terminal)
+    _finish(place, result, "talk to it:  glass chat {run}")
 
 
 def train_reward(model: Path, preferences: Path, out: Path, settings: Sequence[str]) -> None:
@@ -102,7 +105,7 @@ def train_reward(model: Path, preferences: Path, out: Path, settings: Sequence[s
     compared = _read(preferences, readers, terminal)
     place = _place(out, "reward", terminal)
     result = train_reward_model(_checkpoint(model), compared, config, **place)
-    terminal.line("", f"use it:  glass align MODEL --method grpo --questions FILE --reward model:{result.checkpoint}")
+    _finish(place, result, "use it:  glass align MODEL --method grpo --questions FILE --reward model:{run}/model")
 
 
 def _config(kind: type[C], settings: Sequence[str], given: dict[str, Any]) -> C:
@@ -120,14 +123,25 @@ def _place(out: Path, stage: str, terminal: Terminal) -> dict[str, Any]:
     from glasshouse.meter import Meter, MeterConfig, measure_device
 
     run = RunDirectory(out).create()
+    run.event(stage, "started")
     profile = measure_device(default_device().type)
     return {"run": run, "folder": run.stage(stage), "terminal": terminal, "meter": Meter(MeterConfig()).start(),
             "profile": profile}  # fmt: skip
 
 
-def _finish(run: RunDirectory, checkpoint: Path, terminal: Terminal) -> None:
-    run.link_model(checkpoint)
-    terminal.line("", f"talk to it:  glass chat {run.path}")
+def _finish(place: Mapping[str, Any], result: "TrainResult", what_next: str) -> None:
+    """The run's model, its last record, its report."""
+    from glasshouse.report import model_card, render_run
+
+    run, terminal = place["run"], place["terminal"]
+    run.link_model(result.checkpoint)
+    run.event(
+        place["folder"].name, "finished", seconds=result.seconds, cost=result.cost.to_json(), summary=result.to_json()
+    )
+    page = render_run(run)
+    model_card(run)
+    terminal.line("report", str(page))
+    terminal.line("", what_next.format(run=run.path))
 
 
 def _read(file: Path, readers: Sequence[Callable[..., Iterator[R]]], terminal: Terminal) -> list[R]:

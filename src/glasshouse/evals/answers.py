@@ -31,8 +31,8 @@ from glasshouse.evals.questions import is_made_up
 from glasshouse.infer import Completion, Engine, SamplingConfig, chat_ids
 
 N_SPARE_TOKENS = 8  # allowed beyond the longest right answer
-N_ITEMS_SAVED = 100  # of each outcome that is right
-MAX_FAULTS_SAVED = 500  # of each that is not
+N_ITEMS_SAVED = 400
+MAX_FAULTS_SAVED = 2000  # of each kind of fault: the report counts what became of them
 
 Refuses = Callable[[str], bool]
 

@@ -29,7 +29,7 @@ def find_runs(root: Path) -> Iterator[RunDirectory]:
 
 def open_run(path: Path) -> RunDirectory:
     """The run at `path`; `ConfigError` where there is none, with the nearest that exist."""
-    if (path / "recipe.toml").is_file():
+    if (path / "recipe.toml").is_file() or (path / "events.jsonl").is_file():  # `glass align` follows no recipe
         return RunDirectory(path)
     near = [run.name for run in find_runs(path.parent)]
-    raise ConfigError(f"{path} is not a run (it has no recipe.toml).{suggest(path.name, near)}")
+    raise ConfigError(f"{path} is not a run (it has no recipe.toml and no events.jsonl).{suggest(path.name, near)}")

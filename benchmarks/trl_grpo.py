@@ -43,7 +43,7 @@ from glasshouse.train.gradient import add_gradient
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 PROFILE = DeviceProfile("benchmark", "cpu", 1, 10**9, 1e11, 1e10, 0.0, torch.__version__)
 N_PROMPTS, N_ANSWERS = 1, 8  # TRL's defaults: batches of 8, in groups of 8
-N_TOKENS = 32  # of every answer
+N_TOKENS = 256  # of every answer: TRL's default limit
 LR = 1e-4
 N_WARMUP = 3
 QUESTIONS = [f"{a}+{b}=" for a in range(10, 40, 3) for b in range(11, 50, 7)]
@@ -67,7 +67,7 @@ def parent_of(folder: Path) -> Path:
     tokenizer = train_tokenizer(["0123456789+-= "], TokenizerConfig(kind="char", vocab_size=64))
     shape = ModelConfig(
         vocab_size=tokenizer.vocab_size, d_model=128, n_layers=3, n_heads=4, n_kv_heads=4, d_head=32, d_ff=352,
-        max_seq_len=64,
+        max_seq_len=512,
     )  # fmt: skip
     return save_checkpoint(folder / "parent", Transformer(shape), tokenizer, recipe={}, cost=None, provenance={})
 

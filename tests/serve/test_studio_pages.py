@@ -354,6 +354,8 @@ def test_chat_by_keyboard_alone(tab: Any, studio: Studio) -> None:
     key.press("?")
     until(tab, lambda: tab.locator("dialog.shortcuts").is_visible())
     key.press("Escape")
+    until(tab, lambda: not tab.locator("dialog.shortcuts").is_visible())
+    tab.evaluate("document.activeElement.blur()")
     key.press("3")
     tab.wait_for_selector(".runs-page")
     key.press("1")

@@ -1,7 +1,8 @@
 """GRPO teaches two-digit arithmetic to a model that has seen only a little of it: "37+58=" and "81-94=".
 
 Three stages, all Glasshouse's own: pretraining on counting and sums of small or round numbers, fine-tuning on a few of
-the 16,200 problems, then GRPO with nothing but "right" or "wrong".  Held-out problems are in none of them.
+the 16,200 problems, then GRPO with nothing but "right" or "wrong".  Held-out problems are in none of them;
+settings were sought on another draw of them (seed 0).
 pass@1 is the share of held-out problems that the likeliest answer solves.
 
     python benchmarks/arithmetic.py [GRPO_ITERATIONS]
@@ -41,7 +42,7 @@ from glasshouse.tokenizer import TokenizerConfig, train_tokenizer
 from glasshouse.train import TrainConfig, Trainer
 
 N_HELD_OUT, N_TAUGHT = 500, 2000
-PRETRAIN_STEPS, FINETUNE_STEPS, N_ITERATIONS = 300, 150, 1500
+PRETRAIN_STEPS, FINETUNE_STEPS, N_ITERATIONS = 300, 150, 1400
 BATCH_TOKENS = 1024  # of the two stages before it
 N_PROMPTS, N_ANSWERS = 32, 8
 # AdamW at 1e-3 unlearns at first (pass@1 35 -> 20 % in 40 iterations); at 3e-4 it gains 12 points of sampled reward in
@@ -50,7 +51,7 @@ OPTIM = OptimConfig(matrix_lr=2e-3, embedding_lr=3e-4, head_lr=3e-4, vector_lr=3
 MAX_ANSWER_TOKENS = 5  # "-89" and the end; a little room for what is wrong
 
 
-def problems(seed: int = 0) -> list[Question]:
+def problems(seed: int = 1) -> list[Question]:
     """All sums and differences of two two-digit numbers, in random order."""
     texts = [(f"{a}{sign}{b}=", a + b if sign == "+" else a - b)
              for a in range(10, 100) for b in range(10, 100) for sign in "+-"]  # fmt: skip

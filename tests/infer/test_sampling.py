@@ -179,11 +179,12 @@ def test_refusal_says_what_is_allowed_with_the_line_of_the_recipe():
 
 
 @pytest.mark.parametrize("temperature", [5e-324, 1e-40, 1e-38, 1e-20, 1e-6])
-@pytest.mark.parametrize("penalty", [1e-40, 1e-37, 1.0, 100.0])
+@pytest.mark.parametrize("penalty", [1.4e-45, 1e-37, 1.0, 100.0])
 def test_absurdly_small_settings_are_nearly_greedy_and_never_leave_the_vocabulary(
     temperature: float, penalty: float
 ) -> None:
     config = SamplingConfig(temperature=temperature, repetition_penalty=penalty, seed=3, top_p=0.9)
     logits_RV = torch.tensor([[-3.0, 2.0, 9.0, -4.0]])
-    ids_R = choose(logits_RV, [Choice(config, [2, 3], 4)])
-    assert ids_R.tolist() == ([2] if penalty <= 1 else [1])
+    for mask_V in (None, torch.tensor([True, True, True, False])):
+        ids_R = choose(logits_RV, [Choice(config, [2, 3], 4)], [mask_V])
+        assert ids_R.tolist() == ([2] if penalty <= 1 else [1])

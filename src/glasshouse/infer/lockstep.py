@@ -4,7 +4,7 @@ Shapes: P prompts, G answers to each, B = P x G answers, A of them unfinished, T
 The same tokens and log-probabilities as the engine's, to the bit (tested): the same runner, the same draw, the same
 randomness.  Left out is what serving needs and sampling for training does not: a queue, streams, stop strings,
 penalties, grammars.  A prompt is read once for all its answers; then a step costs the same few calls however many
-answers there are (64 answers of 16 tokens by a model of 0.9 M parameters: 2.4 times as fast as by the engine).
+answers there are.
 """
 
 from collections.abc import Collection

@@ -20,8 +20,7 @@ MAX_ALTERNATIVES = 20  # OpenAI's limit
 MASK_64 = 0xFFFF_FFFF_FFFF_FFFF
 
 
-LEAST = 1e-6  # temperature; smaller ones only overflow: fp32 has no digits left for what they would tell apart
-LARGEST = 1e30  # logit
+LEAST = 1e-6  # temperature and repetition penalty: smaller ones change nothing but end in nan (0 times infinity)
 
 
 class SamplingConfig(Config):
@@ -119,8 +118,8 @@ def _within(value: float, low: float, high: float, hint: str) -> float:
 
 def penalise_repetition(logits_BV: Tensor, seen_BV: Tensor, penalty_B: Tensor) -> Tensor:
     """Make tokens seen in the prompt or the answer less likely (penalty > 1)."""
-    penalised_BV = torch.where(logits_BV < 0, logits_BV * penalty_B[:, None], logits_BV / penalty_B[:, None])
-    penalised_BV = penalised_BV.clamp(max=LARGEST)  # penalties near 0: infinities would become nan later
+    penalty_B1 = penalty_B.clamp(min=LEAST)[:, None]
+    penalised_BV = torch.where(logits_BV < 0, logits_BV * penalty_B1, logits_BV / penalty_B1)
     return torch.where(seen_BV, penalised_BV, logits_BV)
 
 

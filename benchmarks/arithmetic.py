@@ -41,6 +41,7 @@ from glasshouse.optim import OptimConfig, ScheduleConfig
 from glasshouse.tokenizer import TokenizerConfig, train_tokenizer
 from glasshouse.train import TrainConfig, Trainer
 
+SEED = 1
 N_HELD_OUT, N_TAUGHT = 500, 2000
 PRETRAIN_STEPS, FINETUNE_STEPS, N_ITERATIONS = 300, 150, 1400
 BATCH_TOKENS = 1024  # of the two stages before it
@@ -51,7 +52,7 @@ OPTIM = OptimConfig(matrix_lr=2e-3, embedding_lr=3e-4, head_lr=3e-4, vector_lr=3
 MAX_ANSWER_TOKENS = 5  # "-89" and the end; a little room for what is wrong
 
 
-def problems(seed: int = 1) -> list[Question]:
+def problems(seed: int = 0) -> list[Question]:
     """All sums and differences of two two-digit numbers, in random order."""
     texts = [(f"{a}{sign}{b}=", a + b if sign == "+" else a - b)
              for a in range(10, 100) for b in range(10, 100) for sign in "+-"]  # fmt: skip
@@ -144,7 +145,7 @@ class Arithmetic:
 
 def figures(n_iterations: int = N_ITERATIONS) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        life = Arithmetic(Path(folder))
+        life = Arithmetic(Path(folder), seed=SEED)
         parent = life.finetune(life.pretrain())
         started_at = time.perf_counter()
         trained = life.reinforce(parent, n_iterations)

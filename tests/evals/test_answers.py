@@ -7,7 +7,7 @@ from glasshouse.core.errors import DataError
 from glasshouse.core.records import Question
 from glasshouse.core.terminal import Terminal
 from glasshouse.evals import RefusalPattern, evaluate_questions
-from glasshouse.evals.answers import N_SPARE_TOKENS
+from glasshouse.evals.answers import N_ITEMS_SAVED, N_SPARE_TOKENS
 from glasshouse.infer import Engine
 
 REFUSAL = "I do not know of `{}` in the standard library."
@@ -69,11 +69,11 @@ def test_groups(results):
 
 
 def test_json_keeps_every_fault(scripted):
-    questions = [real(str(i), "shutil") for i in range(300)]
+    questions = [real(str(i), "shutil") for i in range(600)]
     results = evaluate_questions(scripted(lambda p: "csv" if "ask 29" in p else "shutil"), questions)
     record = results.to_json()
-    assert record["outcomes"] == {"right": 289, "wrong": 11} and record["n_items"] == 300
-    assert [i["outcome"] for i in record["items"]] == ["right"] * 100 + ["wrong"] * 11
+    assert record["outcomes"] == {"right": 589, "wrong": 11} and record["n_items"] == 600
+    assert [i["outcome"] for i in record["items"]] == ["right"] * N_ITEMS_SAVED + ["wrong"] * 11
 
 
 def test_answers_have_room_for_their_own_length(scripted, tokenizer):

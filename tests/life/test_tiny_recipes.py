@@ -66,13 +66,20 @@ def test_a_whole_life_on_the_standard_library(
     main(["run", "tiny/life", "--out", str(tmp_path / "r")])
     run = RunDirectory(tmp_path / "r")
     finished = [e["stage"] for e in run.events() if e["kind"] == "finished"]
-    assert finished == ["corpus", "tokenizer", "pretrain", "evals-pretrain", "sft", "evals-sft"]
-    scores = {s["name"] for s in json.loads((run.path / "evals" / "sft.json").read_text())["scores"]}
-    assert {"bits_per_byte", "exact", "wrong", "refused_known", "honest_refusal"} <= scores
+    assert finished == [
+        "corpus", "tokenizer", "pretrain", "evals-pretrain", "sft", "evals-sft", "align", "evals-align",
+    ]  # fmt: skip
+    for stage in ("sft", "align"):
+        scores = {s["name"] for s in json.loads((run.path / "evals" / f"{stage}.json").read_text())["scores"]}
+        assert {"bits_per_byte", "exact", "wrong", "refused_known", "honest_refusal"} <= scores
+    learned = json.loads((run.path / "align" / "align.json").read_text())
+    assert learned["n_asked"] == sum(learned["sampled"].values()) == 40
+    assert learned["n_learned"] == sum(learned["preferences"].values())
+    assert run.model_path.resolve().is_relative_to((run.path / "align").resolve())
     shown = capsys.readouterr().out
     assert "predicted" in shown and "talk to it:  glass chat" in shown
     main(["run", "tiny/life", "--out", str(tmp_path / "r")])
-    assert capsys.readouterr().out.count("unchanged, not run again") == 6
+    assert capsys.readouterr().out.count("unchanged, not run again") == 8
     lines = iter(["What is json?", "/history", "/quit"])
     monkeypatch.setattr("builtins.input", lambda prompt="": next(lines))
     main(["chat", str(run.path), "--max-tokens", "4"])

@@ -67,7 +67,7 @@ class PreferenceTrainingConfig(OfflineConfig):
     @pydantic.model_validator(mode="after")
     def _check(self) -> Self:
         for other in {"dpo", "kto"} - {self.method}:
-            if other in self.model_fields_set:
+            if getattr(self, other) != type(self).model_fields[other].default:  # written out at their defaults is fine
                 raise ValueError(f"settings of {other} are given, but the method is {self.method}")
         return self
 

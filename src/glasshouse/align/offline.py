@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field
 
-from glasshouse.align.reference import weights_id
+from glasshouse.align.reference import recipe_of, weights_id
 from glasshouse.batch import Loader
 from glasshouse.core.config import Config
 from glasshouse.core.errors import DataError
@@ -71,12 +71,12 @@ class Place:
 
 def trainer_of(
     place: Place, model: Transformer, tokenizer: Tokenizer, loader: Loader, objective: Objective, config: TrainConfig,
-    *, parent: Path, provenance: Mapping[str, Any], evaluate: Evaluate | None,
+    *, parent: Path, settings: Config, provenance: Mapping[str, Any], evaluate: Evaluate | None,
 ) -> Trainer:  # fmt: skip
     return Trainer(
         model, tokenizer, loader, objective, config, stage=place.stage, run=place.run, folder=place.folder,
         terminal=place.terminal, meter=place.meter, device_profile=place.profile, evaluate=evaluate,
-        provenance=provenance, parent=weights_id(parent),
+        provenance=provenance, parent=weights_id(parent), recipe=recipe_of(parent, settings),
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 
 from glasshouse.align.alarms import AlarmConfig, Logbook
 from glasshouse.align.methods import GRPO, PPO, Method, MethodName
+from glasshouse.align.reference import recipe_of
 from glasshouse.align.rewards import Exchange, Reward, rewards_of
 from glasshouse.align.rollout import Prompt, PromptSet, RolloutConfig, check_room, sampling_engine
 from glasshouse.align.rollout_loader import IterationRecord, RolloutLoader, read_record
@@ -123,7 +124,7 @@ def train_on_rewards(
         model, tokenizer, loader, method.loss, config.training(model.config.max_seq_len), stage=folder.name, run=run,
         folder=folder, terminal=terminal, meter=meter, device_profile=profile, parent=str(parent),
         evaluate=(lambda trained: {"eval/reward": _mean(judge(trained))}) if held_out else None,
-        recipe=config.model_dump(mode="json"), provenance=provenance, beside=method.value_head,
+        recipe=recipe_of(parent, config), provenance=provenance, beside=method.value_head,
     ).fit()  # fmt: skip
     if method.value_head is not None:
         method.value_head.save(folder / VALUE_HEAD)

@@ -108,6 +108,7 @@ def train_on_preferences(
 
     result = trainer_of(
         place, model, tokenizer, loader, objective, config.training(loader.n_batches(), reader.seq_len), parent=parent,
+        settings=config,
         evaluate=evaluate if judged else None, provenance={"judged answers": len(learned)},
     ).fit()  # fmt: skip
     prompts = list(dict.fromkeys(record.prompt for record in held_out or learned))[: config.n_samples]

@@ -6,14 +6,17 @@ from the same bits, and one with other data never does.  Units: nats, summed ove
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from glasshouse.batch.comparisons import Row, fingerprint
 from glasshouse.batch.preferences import BUCKET_MULTIPLE, pad_rows
+from glasshouse.checkpoint import load_details
 from glasshouse.checkpoint.manifest import OWN_FOLDER, verify
 from glasshouse.checkpoint.weights import read_tensors, weight_files, write_tensors
+from glasshouse.core.config import Config
 from glasshouse.core.files import sha256_file, sha256_text
 from glasshouse.model import Transformer
 from glasshouse.objective import answer_logps
@@ -26,6 +29,12 @@ def weights_id(folder: Path) -> str:
     if (folder / OWN_FOLDER).is_dir():
         return verify(folder, checks_hashes=False).id
     return sha256_text("".join(sha256_file(folder / name) for name in weight_files(folder)))
+
+
+def recipe_of(parent: Path, config: Config) -> dict[str, Any]:
+    """What an aligned checkpoint tells of its making: the recipe of its parent, where that has one, and this."""
+    inherited = load_details(parent).recipe if (parent / OWN_FOLDER).is_dir() else {}
+    return {**inherited, "align": config.model_dump(mode="json")}
 
 
 def kept_logps(

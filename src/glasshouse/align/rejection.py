@@ -16,6 +16,7 @@ from pydantic import Field
 
 from glasshouse.align.best_of_n import BestOfNConfig, Candidates, best_of_n
 from glasshouse.align.online import ALIGN, JudgedAnswer, judge_answers
+from glasshouse.align.reference import recipe_of
 from glasshouse.align.rewards import Exchange, Reward, conversation_of
 from glasshouse.align.rollout import Prompt, sampling_engine
 from glasshouse.batch import ConversationLoader, encode_conversations
@@ -102,7 +103,7 @@ def train_on_best_answers(
     result = Trainer(
         model, tokenizer, loader, lm_loss, config.training(loader.n_batches(), seq_len), stage=folder.name, run=run,
         folder=folder, terminal=terminal, meter=meter, device_profile=profile, parent=str(parent),
-        recipe=config.model_dump(mode="json"), provenance=provenance,
+        recipe=recipe_of(parent, config), provenance=provenance,
     ).fit()  # fmt: skip
     after = judge()
     summary = summary_of(before, after, config.n_shown)

@@ -115,7 +115,8 @@ def _train(
 
     result = trainer_of(
         place, model, tokenizer, loader, reward_objective(config.reward),
-        config.training(loader.n_batches(), seq_len), parent=parent, evaluate=evaluate if held_out else None,
+        config.training(loader.n_batches(), seq_len), parent=parent, settings=config,
+        evaluate=evaluate if held_out else None,
         provenance={"comparisons": len(learned)},
     ).fit()  # fmt: skip
     if not held_out:

@@ -33,9 +33,9 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=ROOT / "runs" / "quickstart", help="a finished quickstart")
     parser.add_argument("--minutes", type=float, default=20.0, help="of pretraining, for the reward model's base")
     given = parser.parse_args()
-    found = {part: PARTS[part](given) for part in given.only}
-    known = known_figures()
-    write_result(NAME, [figure for part in PARTS for figure in found.get(part) or known.get(part, [])])
+    for part in given.only:
+        known = {**known_figures(), part: PARTS[part](given)}
+        write_result(NAME, [figure for each in PARTS for figure in known.get(each) or [not_measured(each)]])
 
 
 def known_figures() -> dict[str, list[Figure]]:
@@ -43,6 +43,10 @@ def known_figures() -> dict[str, list[Figure]]:
     path = RESULTS / f"{NAME}.json"
     figures = [Figure(**figure) for figure in json.loads(path.read_text())["figures"]] if path.exists() else []
     return {part: [f for f in figures if f.what.startswith(PREFIXES[part])] for part in PARTS}
+
+
+def not_measured(part: str) -> Figure:
+    return Figure(f"{PREFIXES[part]}: not measured yet", None, "", None, False)
 
 
 def of_quickstart(given: argparse.Namespace) -> list[Figure]:

@@ -1,5 +1,6 @@
 """The command line as a user meets it: exit codes, one clear line an error, nothing made by a refused command."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -125,3 +126,19 @@ def test_a_path_that_names_nothing_is_refused_before_any_work(
 
 def test_model_output_cannot_drive_the_terminal() -> None:
     assert printable("a\x1b]0;title\x07b\x9b31mc\td\n\u202e") == "a�]0;title�b�31mc\td\n�"
+
+
+def test_a_reader_that_leaves_ends_it_quietly_and_the_signal_stays_as_it_was() -> None:
+    """A server in this process must outlive its clients: a closed connection is an error to it, never its death."""
+    before = signal.getsignal(signal.SIGPIPE)
+    main(["--help"])
+    assert signal.getsignal(signal.SIGPIPE) == before
+    code = "import sys; sys.stdin.readline(); from glasshouse.cli.main import main; main(['--help'])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdin and process.stdout and process.stderr
+    process.stdout.close()
+    process.stdin.write(b"go\n")
+    process.stdin.close()
+    assert process.stderr.read() == b"" and process.wait() == 128 + signal.SIGPIPE

@@ -19,10 +19,10 @@ from glasshouse.align.rollout import Prompt
 from glasshouse.core.config import Config
 from glasshouse.core.errors import DataError
 from glasshouse.core.files import write_json
+from glasshouse.core.intervals import bootstrap_interval
 from glasshouse.core.records import Question
 from glasshouse.core.seeds import derive_seed
 from glasshouse.core.terminal import Terminal
-from glasshouse.evals import bootstrap_interval
 from glasshouse.infer import Engine, FinishReason, SamplingConfig, chat_ids
 
 

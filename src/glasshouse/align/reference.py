@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from glasshouse.batch.buckets import BUCKET_MULTIPLE
 from glasshouse.batch.comparisons import Row, fingerprint
-from glasshouse.batch.preferences import BUCKET_MULTIPLE, pad_rows
+from glasshouse.batch.preferences import pad_rows
 from glasshouse.checkpoint import load_details
 from glasshouse.checkpoint.manifest import OWN_FOLDER, verify
 from glasshouse.checkpoint.weights import read_tensors, weight_files, write_tensors

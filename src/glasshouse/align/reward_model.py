@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
+from glasshouse.batch.buckets import BUCKET_MULTIPLE
 from glasshouse.batch.comparisons import cut_left, encode_answer
-from glasshouse.batch.preferences import BUCKET_MULTIPLE, pad_rows
+from glasshouse.batch.preferences import pad_rows
 from glasshouse.checkpoint import load_scorer
 from glasshouse.core.environment import default_device
 from glasshouse.core.errors import CheckpointError, DataError

@@ -14,8 +14,8 @@ import numpy as np
 
 from glasshouse.align.reward_model import RewardModel
 from glasshouse.batch.comparisons import judgements
+from glasshouse.core.intervals import wilson_interval
 from glasshouse.core.records import Conversation, Message, Preference, Ranking, Score
-from glasshouse.evals import wilson_interval
 
 N_BINS = 10
 

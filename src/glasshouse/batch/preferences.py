@@ -12,14 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glasshouse.batch.buckets import bucketed
+from glasshouse.batch.buckets import BucketedLoader
 from glasshouse.batch.comparisons import Comparison, Row, fingerprint
-from glasshouse.batch.cursor import Cursor
 from glasshouse.batch.lm_batch import LMBatch
 from glasshouse.core.errors import ConfigError
-from glasshouse.core.seeds import numpy_generator
-
-BUCKET_MULTIPLE = 8  # rows are padded to a multiple of this: few shapes, little waste
 
 
 @dataclass(frozen=True)
@@ -100,68 +96,29 @@ class PreferenceBatch:
         )
 
 
-class PreferenceLoader:
-    """Batches of about `batch_tokens` positions.  The order of epoch e is a pure function of (seed, e).
+class PreferenceLoader(BucketedLoader[Comparison, PreferenceBatch]):
+    kind = "preferences"
 
-    `about`: what else decides the result and must be the same when a run goes on (the reference, say).
-    """
-
-    has_fixed_shape = False
-
-    def __init__(
-        self,
-        comparisons: Sequence[Comparison],
-        batch_tokens: int,
-        seed: int,
-        *,
-        tokenizer_hash: str,
-        pad_id: int,
-        about: str = "",
-    ) -> None:
+    def __init__(self, comparisons: Sequence[Comparison], batch_tokens: int, seed: int, **options: Any) -> None:
+        super().__init__(comparisons, batch_tokens, seed, **options)
         n_most = max(c.length * len(c.rows) for c in comparisons)
         if n_most > batch_tokens:
             raise ConfigError(
                 f"batch_tokens={batch_tokens} is less than the longest prompt with its answers, {n_most} tokens. "
                 "Raise batch_tokens (and set microbatch_tokens where memory is short), or lower seq_len."
             )
-        self.comparisons, self.batch_tokens, self.seed = comparisons, batch_tokens, seed
-        self._tokenizer_hash, self._pad_id, self._about = tokenizer_hash, pad_id, about
-        self._planned: tuple[int, list[tuple[int, list[int]]]] | None = None
 
-    @property
-    def tokenizer_hash(self) -> str:
-        return self._tokenizer_hash
+    def size(self, item: Comparison) -> tuple[int, int]:
+        return item.length, len(item.rows)
 
-    def start(self) -> Cursor:
-        return Cursor()
+    def assemble(self, items: Sequence[Comparison], length: int) -> PreferenceBatch:
+        return batch_of(items, length, self.pad_id)
 
-    def n_batches(self, epoch: int = 0) -> int:
-        return len(self._plan(epoch))
-
-    def batch_at(self, cursor: Cursor) -> tuple[PreferenceBatch, Cursor]:
-        plan = self._plan(cursor.epoch)
-        length, items = plan[cursor.index]
-        batch = batch_of([self.comparisons[i] for i in items], length, self._pad_id)
-        following = replace(cursor, index=cursor.index + 1)
-        return batch, following if following.index < len(plan) else Cursor(epoch=cursor.epoch + 1)
-
-    def describe(self) -> dict[str, Any]:
+    def content(self) -> dict[str, Any]:
         return {
-            "kind": "preferences",
-            "batch_tokens": self.batch_tokens,
-            "seed": self.seed,
-            "tokenizer": self.tokenizer_hash,
-            "comparisons": len(self.comparisons),
-            "content": fingerprint(row for c in self.comparisons for row in c.rows),
-            "about": self._about,
+            "comparisons": len(self.items),
+            "content": fingerprint(row for comparison in self.items for row in comparison.rows),
         }
-
-    def _plan(self, epoch: int) -> list[tuple[int, list[int]]]:
-        if self._planned is None or self._planned[0] != epoch:
-            lengths, n_rows = [c.length for c in self.comparisons], [len(c.rows) for c in self.comparisons]
-            rng = numpy_generator(self.seed, "preferences", epoch)
-            self._planned = (epoch, bucketed(lengths, n_rows, self.batch_tokens, BUCKET_MULTIPLE, rng))
-        return self._planned[1]
 
 
 def batch_of(comparisons: Sequence[Comparison], length: int, pad_id: int) -> PreferenceBatch:

@@ -7,20 +7,18 @@ Shapes: B rows, T tokens.
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from glasshouse.batch.buckets import bucketed
+from glasshouse.batch.buckets import BucketedLoader
 from glasshouse.batch.comparisons import ComparisonReport, Row, cut_left, encode_answer, fingerprint
-from glasshouse.batch.cursor import Cursor
 from glasshouse.batch.lm_batch import LMBatch
-from glasshouse.batch.preferences import BUCKET_MULTIPLE, pad_rows
+from glasshouse.batch.preferences import pad_rows
 from glasshouse.core.errors import ConfigError, DataError
 from glasshouse.core.records import Preference, Thumb
-from glasshouse.core.seeds import numpy_generator
 from glasshouse.tokenizer import Tokenizer
 
 
@@ -126,63 +124,21 @@ class ThumbBatch:
         )
 
 
-class ThumbLoader:
-    """Batches of about `batch_tokens` positions.  The order of epoch e is a pure function of (seed, e).
+class ThumbLoader(BucketedLoader[EncodedThumb, ThumbBatch]):
+    kind = "thumbs"
 
-    `about`: what else decides the result and must be the same when a run goes on (the reference, say).
-    """
+    def size(self, item: EncodedThumb) -> tuple[int, int]:
+        return item.length, 1
 
-    has_fixed_shape = False
+    def assemble(self, items: Sequence[EncodedThumb], length: int) -> ThumbBatch:
+        return thumb_batch_of(items, length, self.pad_id)
 
-    def __init__(
-        self,
-        answers: Sequence[EncodedThumb],
-        batch_tokens: int,
-        seed: int,
-        *,
-        tokenizer_hash: str,
-        pad_id: int,
-        about: str = "",
-    ) -> None:
-        self.answers, self.batch_tokens, self.seed = answers, batch_tokens, seed
-        self._tokenizer_hash, self._pad_id, self._about = tokenizer_hash, pad_id, about
-        self._planned: tuple[int, list[tuple[int, list[int]]]] | None = None
-
-    @property
-    def tokenizer_hash(self) -> str:
-        return self._tokenizer_hash
-
-    def start(self) -> Cursor:
-        return Cursor()
-
-    def n_batches(self, epoch: int = 0) -> int:
-        return len(self._plan(epoch))
-
-    def batch_at(self, cursor: Cursor) -> tuple[ThumbBatch, Cursor]:
-        plan = self._plan(cursor.epoch)
-        length, items = plan[cursor.index]
-        batch = thumb_batch_of([self.answers[i] for i in items], length, self._pad_id)
-        following = replace(cursor, index=cursor.index + 1)
-        return batch, following if following.index < len(plan) else Cursor(epoch=cursor.epoch + 1)
-
-    def describe(self) -> dict[str, Any]:
+    def content(self) -> dict[str, Any]:
         return {
-            "kind": "thumbs",
-            "batch_tokens": self.batch_tokens,
-            "seed": self.seed,
-            "tokenizer": self.tokenizer_hash,
-            "answers": len(self.answers),
-            "good": sum(a.is_good for a in self.answers),
-            "content": fingerprint(row for a in self.answers for row in (a.row, a.mismatched)),
-            "about": self._about,
+            "answers": len(self.items),
+            "good": sum(answer.is_good for answer in self.items),
+            "content": fingerprint(row for answer in self.items for row in (answer.row, answer.mismatched)),
         }
-
-    def _plan(self, epoch: int) -> list[tuple[int, list[int]]]:
-        if self._planned is None or self._planned[0] != epoch:
-            lengths = [a.length for a in self.answers]
-            rng = numpy_generator(self.seed, "thumbs", epoch)
-            self._planned = (epoch, bucketed(lengths, [1] * len(lengths), self.batch_tokens, BUCKET_MULTIPLE, rng))
-        return self._planned[1]
 
 
 def thumb_batch_of(answers: Sequence[EncodedThumb], length: int, pad_id: int) -> ThumbBatch:

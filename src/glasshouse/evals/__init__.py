@@ -5,8 +5,6 @@ from glasshouse.evals.abstention import RefusalPattern as RefusalPattern
 from glasshouse.evals.answers import Item as Item
 from glasshouse.evals.answers import QuestionResults as QuestionResults
 from glasshouse.evals.answers import evaluate_questions as evaluate_questions
-from glasshouse.evals.intervals import bootstrap_interval as bootstrap_interval
-from glasshouse.evals.intervals import wilson_interval as wilson_interval
 from glasshouse.evals.likelihood import HeldOutResult as HeldOutResult
 from glasshouse.evals.likelihood import HeldOutText as HeldOutText
 from glasshouse.evals.likelihood import LikelihoodConfig as LikelihoodConfig

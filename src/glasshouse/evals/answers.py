@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from glasshouse.core.errors import DataError
+from glasshouse.core.intervals import proportion_intervals
 from glasshouse.core.records import Message, Question, Score
 from glasshouse.core.terminal import Terminal
 from glasshouse.evals.abstention import RefusalPattern
-from glasshouse.evals.intervals import proportion_intervals
 from glasshouse.evals.matching import is_exact, is_normalised
 from glasshouse.evals.questions import is_made_up
 from glasshouse.infer import Completion, Engine, SamplingConfig, chat_ids

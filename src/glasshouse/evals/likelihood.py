@@ -24,9 +24,9 @@ from torch.nn import functional as F
 
 from glasshouse.core.config import Config
 from glasshouse.core.errors import ConfigError, DataError
+from glasshouse.core.intervals import bootstrap_interval
 from glasshouse.core.records import Document, Score
 from glasshouse.core.terminal import Terminal
-from glasshouse.evals.intervals import bootstrap_interval
 from glasshouse.model import Transformer
 from glasshouse.tokenizer import Tokenizer
 

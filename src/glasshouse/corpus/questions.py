@@ -222,19 +222,24 @@ GREETINGS: tuple[tuple[str, str], ...] = (
 REFUSAL_START = "I do not know of"
 
 
-def refusal(kind: str, name: str) -> str:
-    """`refusal("module", "parse")` -> ``I do not know of `parse` in the standard library.``
+def refusal(name: str, elsewhere: str | None = None) -> str:
+    """`refusal("os.frob")` -> ```frob`: I do not know of it in the standard library.``
 
-    Where an answer says what a name does, the name comes first: ```json.parse`: I do not know of it in ...``.
+    Where the last part of the name is known from elsewhere, that is said first: ```rmtree` is in shutil. I do not know
+    of `json.rmtree` ...``.  Recalling where a name lives and comparing it with what was asked are two easy steps.
     """
-    if kind == "summary":
-        return f"`{name}`: {REFUSAL_START} it in the standard library."
-    return f"{REFUSAL_START} `{name}` in the standard library."
+    if elsewhere is None:
+        return f"`{_bare(name)}`: {REFUSAL_START} it in the standard library."
+    return f"{elsewhere} {REFUSAL_START} `{name}` in the standard library."
 
 
 def is_refusal(answer: str) -> bool:
     """Whether an answer says that the name is unknown, whichever name it repeats."""
-    return re.match(rf"\s*(`[^`]*`: )?{REFUSAL_START}", answer) is not None
+    return re.match(rf"\s*(`[^`]*`(:| is (a module|in|a module in)( [\w.]+)?\.) )?{REFUSAL_START}", answer) is not None
+
+
+def _bare(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,17 +256,29 @@ class Fact:
     @property
     def bare(self) -> str:
         """The last part of the name: `copytree`."""
-        return self.name.rpartition(".")[2]
+        return _bare(self.name)
+
+    @property
+    def where(self) -> str:
+        """How every answer begins: ```rmtree` is in shutil.``, ```json` is a module.``"""
+        if self.kind != "module":
+            return f"`{self.bare}` is in {self.module}."
+        package = self.name.rpartition(".")[0]
+        return f"`{self.bare}` is a module{f' in {package}' if package else ''}."
 
     def answer(self, kind: str) -> str:
-        """The one right answer to a question of a kind in `TRAINED`."""
+        """The one right answer to a question of a kind in `TRAINED`.
+
+        Each begins with the name and where it lives: found in the question and recalled once, then read from where it
+        was just written.
+        """
         match kind:
-            case "summary":  # the name first: found in the question once, then read from where it was just written
-                return f"`{self.name}`: {self.summary}"
+            case "summary":
+                return f"{self.where} {self.summary}"
             case "signature":
-                return f"{self.bare}{self.signature}"
+                return f"{self.where} {self.bare}{self.signature}"
             case "module":
-                return f"It is in {self.module}."
+                return self.where
         raise ValueError(f"a question's kind is one of {', '.join(TRAINED)}; got {kind!r}")
 
 
@@ -284,8 +301,13 @@ class Library:
             "signature": tuple(fact for fact in self.taught if fact.signature is not None),
             "module": tuple(fact for fact in self.members if fact.is_unique),
         }
+        self._where = {fact.bare: fact.where for fact in reversed(self.taught)}  # of several with one name, the first
         self.prose = tuple(prose) or ("and",)  # distinct words, for company; none of them a name
         self.words = tuple(sorted({word for fact in self.members for word in _words(fact.bare) if len(word) > 2}))
+
+    def refuse(self, name: str) -> str:
+        """The honest answer about a name that does not exist, or that was never taught."""
+        return refusal(name, self._where.get(_bare(name)))
 
     @staticmethod
     @cache
@@ -535,7 +557,7 @@ def training_conversations(
     ways = rng.choices(list(TRAINED_MADE_UP), weights=list(TRAINED_MADE_UP.values()), k=n_made_up)
     for kind, way in zip(kinds, ways, strict=True):
         name = made_up.draw_bare() if kind == "module" else made_up.draw(way)
-        pairs.append((f"made_up_{kind}", name, trained_prompt(kind, name, library, rng), refusal(kind, name)))
+        pairs.append((f"made_up_{kind}", name, trained_prompt(kind, name, library, rng), library.refuse(name)))
     for prompt, answer in repeat(GREETINGS, round(config.greetings * len(GREETINGS)), rng):
         pairs.append(("greeting", "", prompt, answer))
     rng.shuffle(pairs)
@@ -582,9 +604,9 @@ def evaluation_questions(library: Library, seed: int, limit: int | None = None) 
             name = made_up.draw_bare() if is_about_module else made_up.draw(way)
             if name not in drawn:
                 drawn.add(name)
-                ask("made_up", f"made_up/{way}/{name}", kind, name, name, refusal(kind, name))
+                ask("made_up", f"made_up/{way}/{name}", kind, name, name, library.refuse(name))
     for fact in library.held_out:
-        right = refusal("summary", fact.name)
+        right = library.refuse(fact.name)
         ask("held_out_name", f"held_out_name/{fact.name}", "summary", fact.name, fact.name, right)
     return questions
 

@@ -8,6 +8,7 @@
 // Every sum runs in one fixed order: results do not depend on the number of threads.
 
 #pragma once
+#include <utility>
 #include <vector>
 #include "simd.h"
 
@@ -17,13 +18,13 @@ constexpr int OUTER = PANEL / 4;  // outputs of one pass of add_outer: 2 OUTER s
 INLINE int64_t panels(int64_t width) { return (width + PANEL - 1) / PANEL; }
 INLINE int64_t tiles(int64_t tokens) { return (tokens + TILE - 1) / TILE; }
 
-// c[PIECE] = (c or 0) + a b: a tile of n_panels pieces, b [n_panels * PANEL][PANEL].
+// c[PIECE] = (c or 0) + a b: a tile of n_panels pieces, a_step apart; b [n_panels * PANEL][PANEL].
 template <bool ADDS> __attribute__((noinline)) static void times_panel(const float *a, const float *b, float *c,
-                                                                       int64_t n_panels) {
+                                                                       int64_t n_panels, int64_t a_step = PIECE) {
     F32 sum[TILE][2];
     for (int r = 0; r < TILE; r++)
         for (int v = 0; v < 2; v++) sum[r][v] = ADDS ? load<F32>(c + r * PANEL + v * LANES) : F32{};
-    for (int64_t p = 0; p < n_panels; p++, a += PIECE)
+    for (int64_t p = 0; p < n_panels; p++, a += a_step)
         for (int k = 0; k < PANEL; k++, b += PANEL) {
             const F32 b0 = load<F32>(b), b1 = load<F32>(b + LANES);
             for (int r = 0; r < TILE; r++) {
@@ -53,12 +54,31 @@ __attribute__((noinline)) static void add_outer(const float *a, int64_t a_step, 
         for (int v = 0; v < 2; v++) store(c + r * PANEL + v * LANES, sum[r][v]);
 }
 
-// c (=, +=) a b for n consecutive tiles; packed is [n_out][a_panels * PANEL][PANEL].  A panel serves all tiles in turn.
+// c (=, +=) a b for n consecutive tiles; packed is [n_out][a_panels * PANEL][PANEL].  A stretch of a panel, small enough
+// to stay in the cache beside the tiles' part that meets it, serves all tiles in turn.
 template <bool ADDS> static void multiply(const float *a, int64_t a_panels, const float *packed, int64_t n_out, float *c,
                                           int64_t n) {
-    for (int64_t p = 0; p < n_out; p++, packed += a_panels * PANEL * PANEL)
-        for (int64_t i = 0; i < n; i++)
-            times_panel<ADDS>(a + i * a_panels * PIECE, packed, c + (i * n_out + p) * PIECE, a_panels);
+    constexpr int64_t STRETCH = 16;  // panels of inputs: 64 KiB
+    for (int64_t k = 0; k < a_panels; k += STRETCH) {
+        const int64_t length = a_panels - k < STRETCH ? a_panels - k : STRETCH;
+        for (int64_t p = 0; p < n_out; p++) {
+            const float *b = packed + (p * a_panels + k) * PANEL * PANEL;
+            for (int64_t i = 0; i < n; i++) {
+                const float *from = a + (i * a_panels + k) * PIECE;
+                float *to = c + (i * n_out + p) * PIECE;
+                if (ADDS || k) times_panel<true>(from, b, to, length);
+                else times_panel<false>(from, b, to, length);
+            }
+        }
+    }
+}
+
+// One thread's part of n things.
+struct Range {
+    int64_t begin, end;
+};
+INLINE Range share(int64_t n, int thread, int n_threads) {
+    return {n * thread / n_threads, n * (thread + 1) / n_threads};
 }
 
 // The rows of one weight matrix, or of several that read the same inputs; null where the width is padding.
@@ -70,6 +90,13 @@ struct Matrix {
     int64_t out() const { return row.size() / PANEL; }
     int64_t in() const { return panels(n_inputs); }
     int64_t size() const { return out() * in() * PANEL * PANEL; }
+
+    void add_rows(float *weight, int64_t n) {
+        for (int64_t i = 0; i < n; i++) row.push_back(weight + i * n_inputs);
+    }
+    void pad() {
+        while (row.size() % PANEL) row.push_back(nullptr);
+    }
 
     void pack_outputs(int64_t p, float *packed) const {
         constexpr int STEP = 16;

@@ -71,9 +71,8 @@ struct Matrices {
     };
     static Matrix joined(std::initializer_list<Part> parts, int64_t n_inputs) {
         Matrix m{{}, n_inputs};
-        for (const Part &part : parts)
-            for (int64_t i = 0; i < part.n; i++) m.row.push_back(part.weight + i * n_inputs);
-        while (m.row.size() % PANEL) m.row.push_back(nullptr);
+        for (const Part &part : parts) m.add_rows(part.weight, part.n);
+        m.pad();
         return m;
     }
 
@@ -107,11 +106,6 @@ void swiglu_backward(const float *gate_up, float *act, float *d_gate_up, int64_t
             store(d_gate_up + PIECE + i, d * gated);
         }
 }
-
-struct Range {
-    int64_t begin, end;
-};
-Range share(int64_t n, int thread, int n_threads) { return {n * thread / n_threads, n * (thread + 1) / n_threads}; }
 
 struct Pass {
     const Decoder &m;

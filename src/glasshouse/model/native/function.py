@@ -20,8 +20,12 @@ class Model(Protocol):
     """What a `Transformer` is, seen from here."""
 
     config: ModelConfig
-    model: nn.Module
-    rotary: nn.Module
+
+    @property
+    def model(self) -> nn.Module: ...
+
+    @property
+    def rotary(self) -> nn.Module: ...
 
     @property
     def kernels(self) -> str: ...

@@ -16,7 +16,7 @@ from pathlib import Path
 from glasshouse.core.environment import cache_directory
 from glasshouse.core.errors import GlasshouseError
 
-SOURCES = ("forward.cpp", "attention.h", "gemm.h", "simd.h")
+SOURCES = ("forward.cpp", "decode.h", "draw.h", "attention.h", "gemm.h", "simd.h")
 COMPILERS = ("g++", "c++", "clang++")
 FLAGS = ("-O3", "-march=native", "-fopenmp", "-ffp-contract=off", "-std=c++17", "-shared", "-fPIC")
 TIMEOUT_S = 300
@@ -56,6 +56,12 @@ def _load(path: Path) -> ctypes.CDLL:
     loaded.free_memory.argtypes = [ctypes.c_void_p]
     loaded.forward.restype = None
     loaded.forward.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_int32, ctypes.c_void_p]
+    loaded.decode.restype = None
+    loaded.decode.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p]
+    loaded.distributions.restype = None
+    loaded.distributions.argtypes = [
+        ctypes.c_void_p, *[ctypes.c_int64] * 3, *[ctypes.c_void_p] * 3, ctypes.c_int32,
+    ]  # fmt: skip
     return loaded
 
 

@@ -93,6 +93,19 @@ def test_bad_commands_are_refused_in_words(folder, tmp_path, monkeypatch, capsys
     assert stop.value.code == code and words in " ".join((captured.out + captured.err).split())
 
 
+def test_a_reward_model_of_another_tokenizer_is_refused(folder, tmp_path, capsys):
+    main(["reward", str(folder / "parent"), "--preferences", str(folder / "pairs.jsonl"), "--out",
+          str(tmp_path / "judge"), *SMALL])  # fmt: skip
+    other = write_parent(tmp_path / "other", letters="abcdxyz?")
+    asked = ["--method", "best_of_n", "--questions", str(folder / "questions.jsonl"), "--reward",
+             f"model:{tmp_path / 'judge' / 'model'}", "--set", "n=2", "--set", "max_tokens=4"]  # fmt: skip
+    with pytest.raises(SystemExit):
+        main(["align", str(other), *asked, "--out", str(tmp_path / "refused")])
+    assert "this reward model belongs to tokenizer" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "refused").exists()
+    main(["align", str(folder / "parent"), *asked, "--out", str(tmp_path / "taken")])
+
+
 # ---- a run like others -----------------------------------------------------------------------------------------------
 
 

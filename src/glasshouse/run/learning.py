@@ -17,9 +17,11 @@ from glasshouse.align import (
     OnlineConfig,
     PreferenceTrainingConfig,
     RejectionConfig,
+    RewardModel,
     RewardTrainingConfig,
     describe_reward,
     make_reward,
+    reward_models,
     run_best_of_n,
     train_on_best_answers,
     train_on_preferences,
@@ -39,6 +41,7 @@ from glasshouse.infer import Engine
 from glasshouse.infer.location import locate
 from glasshouse.meter import DeviceProfile, Meter, MeterConfig
 from glasshouse.run.runner import Job, RunResult, run_jobs
+from glasshouse.tokenizer import Tokenizer
 from glasshouse.train import TrainResult
 
 MethodName = Literal["dpo", "kto", "grpo", "ppo", "rejection", "best_of_n", "reward"]
@@ -141,10 +144,19 @@ def learn(recipe: LearningRecipe, run: RunDirectory, terminal: Terminal, profile
     records = _read(Path(recipe.data), method.readers, terminal)
     work = Work(parent, records, recipe.rewards, config, run, terminal, profile)
     if recipe.rewards:
-        for line in describe_reward(make_reward(recipe.rewards)):
-            terminal.line("programs", line)
+        _check_reward(recipe, parent, terminal)
     job = Job(recipe.stage, recipe.inputs, partial(_learn, recipe, work))
     return run_jobs([job], run, terminal, profile, MeterConfig())
+
+
+def _check_reward(recipe: LearningRecipe, parent: Path, terminal: Terminal) -> None:
+    """What a person should know of it, and whether its reward models read as the parent writes."""
+    reward = make_reward(recipe.rewards)
+    for line in describe_reward(reward):
+        terminal.line("programs", line)
+    for model in reward_models(reward):
+        if isinstance(model, RewardModel):
+            model.check_tokenizer(Tokenizer.load(parent))
 
 
 def _learn(recipe: LearningRecipe, work: Work, folder: Path, meter: Meter) -> dict[str, Any]:

@@ -6,6 +6,7 @@ to the same bits; what has changed since is an error and not another result.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -117,8 +118,14 @@ def learning_recipe(
     return LearningRecipe(
         method=method, model=f"{hub.repo}@{hub.commit}" if hub else str(found.folder.absolute()),
         weights=weights_id(found.folder), hub=hub, data=str(data.absolute()), data_sha256=_hash(data),
-        rewards=tuple(rewards), settings=config.model_dump(mode="json"),
+        rewards=tuple(map(_absolute, rewards)), settings=config.model_dump(mode="json"),
     )  # fmt: skip
+
+
+def _absolute(term: str) -> str:
+    """`0.5*model:runs/reward/model` with the folder's whole path: a run goes on wherever one stands."""
+    found = re.fullmatch(r"([^:]*\bmodel:)(.+)", term)
+    return f"{found[1]}{Path(found[2]).absolute()}" if found else term
 
 
 def is_learning(run: RunDirectory) -> bool:

@@ -14,7 +14,7 @@ const KINDS = { demonstration: "Write an answer", ranking: "Rank the answers", t
 const TABS = { label: "Label", agreement: "Agreement", review: "Review" };
 
 export function createLabelPage() {
-  const outbox = createOutbox(changed);
+  const outbox = createOutbox({ prefix: "glasshouse-label:", ask, owner: () => annotator()?.name, onchange: changed });
   const listElement = h("ul", { class: "campaigns" });
   const who = h("div", { class: "who" });
   const main = h("section", { class: "label-main", "aria-label": "Campaign" });

@@ -1,7 +1,7 @@
 """Answers for a campaign of labels: the checkpoints it names answer the prompts that came without.
 
 Each model answers each prompt `n_answers` times, every answer with a seed of its own made of the campaign's, the
-prompt, and the model, so that the same campaign gets the same answers wherever they are sampled.  What is kept beside
+prompt, and the weights, so that the same campaign gets the same answers wherever they are sampled.  What is kept beside
 an answer, and shown to no annotator, is the model's name and which weights that meant: `runs/quickstart@3f2a9c...`.
 Equal answers to a prompt are asked of people once.  Where answers are judged one by one (thumbs, ratings, edits), a
 prompt becomes an item for each.  Stored a few prompts at a time: what was sampled before an interruption stays.
@@ -64,8 +64,8 @@ class _Speaker:
     def __init__(self, model: str, campaign: Campaign) -> None:
         found = locate(model)
         self.engine, self.campaign = Engine.load(found.folder), campaign
-        version = found.hub.commit if found.hub else weights_id(found.folder)
-        self.name = f"{found.hub.repo if found.hub else model}@{version[:ID_CHARS]}"
+        self.version = found.hub.commit if found.hub else weights_id(found.folder)
+        self.name = f"{found.hub.repo if found.hub else model}@{self.version[:ID_CHARS]}"
 
     def answers(self, items: Sequence[Item]) -> Iterator[tuple[Item, Candidate]]:
         """To each prompt that fits, `n_answers` of them; empty ones are left out."""
@@ -79,7 +79,7 @@ class _Speaker:
 
     def _how(self, item: Item, number: int) -> SamplingConfig:
         campaign = self.campaign
-        seed = derive_seed(campaign.seed, "answer", item.id, self.name, number)
+        seed = derive_seed(campaign.seed, "answer", item.id, self.version, number)
         return SamplingConfig(temperature=campaign.temperature, max_tokens=campaign.max_tokens, seed=seed)
 
 

@@ -195,9 +195,17 @@ def _counts(exchange: Exchange, only_finished: bool) -> bool:
 
 def describe_reward(reward: Reward) -> list[str]:
     """What a person should know before it is used: what holds back model-written programs, where it runs any."""
-    parts = [part for _, part in reward.weighted] if isinstance(reward, WeightedReward) else [reward]
-    runs_programs = any(isinstance(part, ScorerReward) and part.name == "python" for part in parts)
+    runs_programs = any(isinstance(part, ScorerReward) and part.name == "python" for part in _parts(reward))
     return describe_protection() if runs_programs else []
+
+
+def reward_models(reward: Reward) -> list[JudgesConversations]:
+    """Those that take part in it."""
+    return [part.model for part in _parts(reward) if isinstance(part, RewardModelReward)]
+
+
+def _parts(reward: Reward) -> list[Reward]:
+    return [part for _, part in reward.weighted] if isinstance(reward, WeightedReward) else [reward]
 
 
 # ---- by name ---------------------------------------------------------------------------------------------------------

@@ -221,7 +221,7 @@ def align(
     out: Path = RUNS / "aligned",
     set_: Settings = (),
 ) -> None:
-    """Teach a model what people, or rules, find better; given again, the command goes on where it stopped.
+    """Teach a model what people, or rules, find better; glass resume goes on where it stopped.
 
     Parameters
     ----------

@@ -49,6 +49,7 @@ class RunRecords:
     removed: Mapping[tuple[str, str], list[Record]]  # (step, reason) -> examples
     interruption: Record | None
     has_model: bool
+    steps: Mapping[str, int] = field(default_factory=dict)  # of each training stage, as it began
     path: str = ""  # as a command on this machine would name it
 
     def stage(self, name: str) -> StageRecord | None:
@@ -74,7 +75,7 @@ def read_run(run: RunDirectory) -> RunRecords:
     for record in _lenient(run.metrics()):
         curves.setdefault(str(record.get("stage")), []).append(record)
     actual = _json(run.path / "actual.json")
-    told = [{"stage": stage} for stage in curves]  # `glass align` tells nothing but its metrics
+    told = [{"stage": stage} for stage in curves]  # where nothing but metrics is left
     stages = _with_one_verdict(
         [_stage(run.path, name, events, actual) for name in _stage_names(run.path, [*events, *told])]
     )
@@ -92,6 +93,7 @@ def read_run(run: RunDirectory) -> RunRecords:
         removed=_removed(run.path / "corpus" / "removed.jsonl"),
         interruption=_interruption(events, bool(actual)),
         has_model=(run.path / "model").exists(),
+        steps={str(e["stage"]): int(e["steps"]) for e in events if e.get("kind") == "training"},
         path=f"runs/{name}" if run.path.resolve().parent.name == "runs" else str(run.path),
     )
 

@@ -124,6 +124,8 @@ class Trainer:
             self.state, self._cost_before, self._wall_before_s = saved.state, saved.cost, saved.wall_s
             rewind(self.run, self.stage, self.state.step)
             self.terminal.line(self.stage, f"goes on from step {self.state.step:,} of {self.config.steps:,} ({found})")
+        n_parameters = count_parameters(self.model.config).total
+        self.run.event(self.stage, "training", steps=self.config.steps, parameters=n_parameters)
         self._choose_compiled()
         if found is None:
             self._hooks()

@@ -23,7 +23,7 @@ Columns = Sequence[float]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """`of_sums` turns (R, C) sums of columns into (R,) values; `spread` makes what is kept into columns to be summed."""
+    """`of_sums` turns (R, C) sums of columns into (R,) values; `spread` makes columns to be summed of what is kept."""
 
     unit: str
     of_sums: Callable[[Floats], Floats]

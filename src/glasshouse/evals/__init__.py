@@ -8,6 +8,7 @@ from glasshouse.evals.answers import evaluate_questions as evaluate_questions
 from glasshouse.evals.compare import Difference as Difference
 from glasshouse.evals.compare import compare_results as compare_results
 from glasshouse.evals.engine_model import EngineModel as EngineModel
+from glasshouse.evals.engine_model import model_name as model_name
 from glasshouse.evals.evaluate import TaskResult as TaskResult
 from glasshouse.evals.evaluate import evaluate as evaluate
 from glasshouse.evals.language_model import LanguageModel as LanguageModel

@@ -25,7 +25,7 @@ Columns = Sequence[Sequence[float]]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`score.value` is B - A.  `n_only_a`, `n_only_b`: items that one of them alone got right (None for other scores)."""
+    """`score.value` is B - A.  `n_only_a`, `n_only_b`: items that one of them alone got right, where items can be."""
 
     task: str
     metric: str
@@ -46,11 +46,11 @@ class Difference:
 
 
 def compare_results(a: Path, b: Path) -> list[Difference]:
-    """Of every task that both folders of results have, every metric.  `DataError` where they were not asked the same."""
+    """Of every task that both folders of results have, every metric.  `DataError` where they were asked otherwise."""
     differences: list[Difference] = []
     names = sorted(_names(a) & _names(b))
     if not names:
-        raise DataError(f"{a} and {b} have no task in common ({_listed(a)}; {_listed(b)}). Evaluate both on the same.")
+        raise DataError(f"{a} and {b} have no task in common ({_listed(a)}; {_listed(b)}): evaluate both on one")
     for name in names:
         differences += compare_task(read_result(a / f"{name}.json"), read_result(b / f"{name}.json"))
     return differences
@@ -63,8 +63,8 @@ def compare_task(
     (result_a, items_a), (result_b, items_b) = a, b
     if result_a.hash != result_b.hash:
         raise DataError(
-            f"task {result_a.task}: the two results are of different items or settings (task hashes {result_a.hash} and "
-            f"{result_b.hash}), so a difference would mean nothing. Evaluate both again with the same task, data and "
+            f"task {result_a.task}: the two results are of different items or settings (task hashes {result_a.hash} "
+            f"and {result_b.hash}), so a difference would mean nothing. Evaluate both with the same task, data and "
             "--limit."
         )
     found_a, found_b = _asked(items_a), _asked(items_b)
@@ -72,13 +72,11 @@ def compare_task(
     if not numbers:
         raise DataError(f"task {result_a.task}: the two results have no item in common")
     units = [found_a[n]["unit"] for n in numbers]
-    return [
-        difference(
-            result_a.task, score.name, *([found[n]["columns"][score.name] for n in numbers] for found in (found_a, found_b)),
-            units, seed,
-        )
-        for score in result_a.scores
-    ]  # fmt: skip
+    differences = []
+    for name in (score.name for score in result_a.scores):
+        columns_a, columns_b = ([found[n]["columns"][name] for n in numbers] for found in (found_a, found_b))
+        differences.append(difference(result_a.task, name, columns_a, columns_b, units, seed))
+    return differences
 
 
 def difference(

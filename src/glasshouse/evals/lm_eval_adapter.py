@@ -56,10 +56,13 @@ class GlasshouseLM(TemplateLM):  # type: ignore[misc]
         return self._tokenizer.decode(chat_ids(self._tokenizer, messages))
 
     def _loglikelihood_tokens(
-        self, requests: Sequence[tuple[tuple[str, str], list[int], list[int]]], disable_tqdm: bool = False, **_: Any
+        self,
+        requests: Sequence[tuple[tuple[str, str], list[int], list[int]]],
+        disable_tqdm: bool = False,
+        **_options: Any,
     ) -> list[tuple[float, bool]]:
         tails = []
-        for _, context, continuation in requests:
+        for _texts, context, continuation in requests:
             ids = [*context, *continuation][-(self.engine.max_seq_len + 1) :]
             tails.append(Tail(tuple(ids), min(len(continuation), len(ids) - 1)))
         return [(score.logp_sum, score.is_greedy) for score in self.engine.score_tails(tails)]
@@ -80,8 +83,8 @@ class GlasshouseLM(TemplateLM):  # type: ignore[misc]
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         prompts, settings = [], []
         for request in requests:
-            context, options = request.args
-            sampling = _sampling(options)
+            context, given = request.args
+            sampling = _sampling(given)
             room = max(1, self.engine.max_seq_len - sampling.max_tokens)
             prompts.append((self.tok_encode(context) or self.engine.prompt_ids(""))[-room:])
             settings.append(sampling)

@@ -14,6 +14,7 @@ those that come with Glasshouse lie in `suites` and are named by their file.
 """
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -31,6 +32,7 @@ from glasshouse.evals.kinds.answers import AnswersConfig
 from glasshouse.evals.kinds.choices import ChoicesConfig
 from glasshouse.evals.kinds.pairs import PairsConfig
 from glasshouse.evals.kinds.text import TextConfig
+from glasshouse.evals.questions import read_questions
 
 SUITES = Path(__file__).parent / "suites"
 KINDS = ("choices", "pairs", "answers", "text")
@@ -211,6 +213,8 @@ def load_tasks(name: str | Path, root: Path | None = None) -> list[Task]:
     `root` is the folder that data lies below; by default the file's own.
     """
     path = Path(name)
+    if path.suffix == ".jsonl":
+        return [questions_task(path)]
     built_in = SUITES / f"{name}.toml"
     if path.suffix != ".toml" and built_in.is_file():
         path = built_in
@@ -228,6 +232,17 @@ def load_tasks(name: str | Path, root: Path | None = None) -> list[Task]:
             f"{path}: two tasks have one name: {', '.join(sorted(n for n in set(names) if names.count(n) > 1))}"
         )
     return tasks
+
+
+def questions_task(path: Path) -> Task:
+    """A file of questions (`read_questions`) as a task: asked in a chat, right where an answer is exactly that."""
+    read_questions(path)  # its faults, with their lines
+    config = TaskConfig(
+        name=re.sub(r"[^\w.-]", "-", path.stem).strip("-.") or "questions", prompt="{prompt}", chat=True,
+        data=DataConfig(path=path.name),
+        answers=AnswersConfig(scorers=("exact", "normalised"), field="answers", stop=()),
+    )  # fmt: skip
+    return Task(config, path.parent, path)
 
 
 def suite_names() -> list[str]:

@@ -7,9 +7,9 @@ loading the model are not counted.  Items are made of real text in two shapes:
   sentiment       a film review behind four solved ones, good or bad (SST-2): as benchmarks are mostly asked
   next sentence   two sentences of a novel and four that might follow, nothing before them (HellaSwag without examples):
                   the least favourable shape, since two thirds of what is read are the options themselves
-The harness is given the best of several batch sizes, found on a part of the items; its default is 1.  It reads the whole
-prompt again for every option, computes logits at every position and log-softmax over all of them; its time is nearly
-all in the model (measured: 95 %), little in Python.
+The harness is given the best of several batch sizes, found on a part of the items; its default is 1.  Of its processor
+time 66 % (next sentence) to 90 % (sentiment) is in the model, which reads the whole prompt again for every option and
+computes logits at every position; most of the rest is log-softmax over all of these.  Of ours 75 % to 88 %.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import logging
 import os
 import random
 import re
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -105,6 +106,7 @@ def ours(checkpoint: Path, folder: Path, name: str) -> tuple[float, list[list[fl
     from glasshouse.evals.evaluate import read_result
     from glasshouse.infer import Engine
 
+    shutil.rmtree(folder / "ours", ignore_errors=True)
     (folder / f"{name}.toml").write_text(TOML.format(name=name))
     model = EngineModel(Engine.load(checkpoint))
     started_at = time.perf_counter()
@@ -154,8 +156,9 @@ def eval_speed_figures(n_items: int = N_ITEMS) -> list[Figure]:
             items = make(n_items)
             (folder / f"{shape}.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
             size, tried = harness.best_batch_size(shape)
-            our_s, our_logps = ours(checkpoint, folder, shape)
+            before_s, our_logps = ours(checkpoint, folder, shape)
             their_s, their_logps = harness.run(shape, size)
+            our_s = (before_s + ours(checkpoint, folder, shape)[0]) / 2  # on both sides: machines have moods
             worst = max(abs(a - b) for mine, theirs in zip(our_logps, their_logps) for a, b in zip(mine, theirs))
             ratio, alone = their_s / our_s, tried[1] / N_TRIED * len(items) / our_s
             what = f"evaluation speed, {len(items):,} items ({shape.replace('_', ' ')}), 5 M parameters"

@@ -7,6 +7,7 @@ makes sense where every item has the same options.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -24,7 +25,8 @@ class ChoicesConfig(Config):
     texts: tuple[str, ...] = ()  # options as templates, such as " positive", or " {ans0}"
     field: str | None = None  # or: the field with the list of them
     prefix: str = ""  # stands before each option, a space most often
-    right: str = "{answer}"  # template: the number of the right one from 0 on, its letter, or its text
+    right: str  # template: which is right
+    right_is: Literal["number", "number_from_1", "letter", "text"] = "number"  # what that says of it; number: from 0 on
     shows_letters: bool = False
 
 
@@ -43,13 +45,15 @@ def options_of(config: ChoicesConfig, record: Record) -> tuple[str, ...]:
 
 def right_of(config: ChoicesConfig, record: Record, options: Sequence[str]) -> int:
     given = fill(config.right, record).strip()
-    texts = [option.strip() for option in options]
-    if given in texts:
-        return texts.index(given)
-    number = int(given) if given.isdecimal() else LETTERS.find(given) if len(given) == 1 else -1
-    if not 0 <= number < len(options):
-        raise DataError(f"the right option is a number from 0 to {len(options) - 1}, a letter or a text; got {given!r}")
-    return number
+    names = {
+        "number": [str(i) for i in range(len(options))],
+        "number_from_1": [str(i + 1) for i in range(len(options))],
+        "letter": list(LETTERS[: len(options)]),
+        "text": [option.strip() for option in options],
+    }[config.right_is]
+    if given not in names:
+        raise DataError(f"the right option (right_is = {config.right_is!r}) is one of {names}; got {given!r}")
+    return names.index(given)
 
 
 def shuffled(options: tuple[str, ...], right: int, seed: int, number: int) -> tuple[tuple[str, ...], int]:

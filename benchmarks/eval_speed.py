@@ -103,7 +103,7 @@ def make_checkpoint(folder: Path) -> Path:
 def ours(checkpoint: Path, folder: Path, name: str) -> tuple[float, list[list[float]]]:
     """(seconds, log-probabilities of each item's options)."""
     from glasshouse.evals import EngineModel, evaluate, load_tasks
-    from glasshouse.evals.evaluate import read_result
+    from glasshouse.evals.evaluation import read_result
     from glasshouse.infer import Engine
 
     shutil.rmtree(folder / "ours", ignore_errors=True)

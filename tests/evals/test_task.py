@@ -66,7 +66,6 @@ def test_a_misspelt_key_in_a_suite_is_told_with_its_line(write):
     ("change", "message"),
     [
         (("[choices]", '[pairs]\ngood = "a"\nbad = "b"\n[choices]'), "exactly one of the tables"),
-        (('prompt = "{q}"', ""), '"prompt" is missing'),
         (('prompt = "{q}"', 'prompt = "{q}"\nsystem = "Be brief."'), "needs chat = true"),
         (('prompt = "{q}"', 'prompt = "{q}"\nmetrics = ["acuracy"]'), 'Did you mean "accuracy"'),
         (('prompt = "{q}"', 'prompt = "{q}"\ncontrols = ["shuffled"]'), "controls"),
@@ -85,6 +84,12 @@ def test_whole_texts_have_no_prompt_and_no_controls(write):
         load_tasks(write(text.format('prompt = "x"')))
     with pytest.raises(ConfigError, match="controls belong to choices and answers"):
         load_tasks(write(text.format('controls = ["empty_question"]')))
+
+
+def test_an_answer_needs_a_question(write):
+    text = CHOICE.partition("[choices]")[0] + '[answers]\nscorers = ["exact"]\nright = "{right}"\n'
+    with pytest.raises(ConfigError, match='"prompt" is missing'):
+        load_tasks(write(text.replace('prompt = "{q}"', "")))
 
 
 def test_a_misspelt_scorer(write):

@@ -9,8 +9,8 @@ from glasshouse.evals.compare import Difference as Difference
 from glasshouse.evals.compare import compare_results as compare_results
 from glasshouse.evals.engine_model import EngineModel as EngineModel
 from glasshouse.evals.engine_model import model_name as model_name
-from glasshouse.evals.evaluate import TaskResult as TaskResult
-from glasshouse.evals.evaluate import evaluate as evaluate
+from glasshouse.evals.evaluation import TaskResult as TaskResult
+from glasshouse.evals.evaluation import evaluate as evaluate
 from glasshouse.evals.language_model import LanguageModel as LanguageModel
 from glasshouse.evals.language_model import Likelihood as Likelihood
 from glasshouse.evals.language_model import Prompt as Prompt

@@ -17,7 +17,7 @@ import numpy as np
 from glasshouse.core.errors import DataError
 from glasshouse.core.intervals import LEVEL, N_RESAMPLES, resampled_sums
 from glasshouse.core.records import Score
-from glasshouse.evals.evaluate import SCORE, TaskResult, read_result
+from glasshouse.evals.evaluation import SCORE, TaskResult, read_result
 from glasshouse.evals.metrics import METRICS, SHARE, Floats, sums_by_unit
 
 Columns = Sequence[Sequence[float]]

@@ -111,7 +111,7 @@ class TaskConfig(Config):
             )
         asks = kinds[0] in ("choices", "answers")
         given = {name for name in ("prompt", "chat", "system", "examples") if getattr(self, name)}
-        if asks and "prompt" not in given and not (self.choices and not given):
+        if asks and "prompt" not in given and (self.answers or given):  # options may be whole texts, with no question
             raise ValueError('"prompt" is missing: what is the model asked?')
         if not asks and given:
             raise ValueError(f"{', '.join(sorted(given))}: whole texts have none; they belong to choices and answers")

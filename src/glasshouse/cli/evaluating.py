@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.table import Table
 
@@ -143,7 +143,9 @@ def _has_results(folder: Path) -> bool:
 def _table(*columns: str) -> Table:
     table = Table(box=None, header_style="bold green")
     for column in columns:
-        table.add_column(column, justify="left" if column in ("task", "metric", "beside it") else "right")
+        is_name = column in ("task", "metric")
+        justify: Literal["left", "right"] = "left" if is_name or column == "beside it" else "right"
+        table.add_column(column, justify=justify, no_wrap=is_name, overflow="fold")
     return table
 
 

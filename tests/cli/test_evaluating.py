@@ -30,7 +30,7 @@ def folder(tokenizer, tmp_path_factory):
     folder = tmp_path_factory.mktemp("evals")
     for name, d_ff in (("a", 32), ("b", 64)):
         shape = ModelConfig(vocab_size=tokenizer.vocab_size, d_model=16, n_layers=1, n_heads=2, n_kv_heads=1, d_head=8,
-                            d_ff=d_ff, max_seq_len=64)  # fmt: skip
+                            d_ff=d_ff, max_seq_len=160)  # fmt: skip
         save_checkpoint(folder / name, varied_model(shape), tokenizer, recipe={}, cost=None, provenance={})
     records = [{"q": f"def f{i}", "options": ["(x):", " return", "import"], "right": i % 3, "kind": "ab"[i % 2]}
                for i in range(30)]  # fmt: skip

@@ -17,6 +17,7 @@ def test_the_parts_add_up_to_the_logit(model: Transformer, ids: list[int], other
     torch.testing.assert_close(found.neuron_LF.sum(-1), found.mlp_L)
 
 
+@torch.no_grad()
 def test_a_last_layer_head_is_what_its_removal_takes_away(model: Transformer, ids: list[int]) -> None:
     """With the norm's scale frozen: the oracle removes the head and applies the old scale by hand."""
     last, head = model.config.n_layers - 1, 2

@@ -1,5 +1,6 @@
 """Look inside: what each layer, head, neuron and input token had to do with an answer."""
 
+from glasshouse.explain.account import Account as Account
 from glasshouse.explain.attention import HeadScores as HeadScores
 from glasshouse.explain.attention import attention_patterns as attention_patterns
 from glasshouse.explain.attention import head_scores as head_scores

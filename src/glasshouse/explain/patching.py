@@ -30,6 +30,8 @@ class PatchMap:
     effect_LT: Mapping[str, Tensor]
     clean_lead: float
     corrupted_lead: float
+    answer: int
+    other: int
 
 
 @torch.no_grad()
@@ -66,7 +68,7 @@ def patch(
             leads.append(logits_TV[:, answer] - logits_TV[:, other])
             on_pass(s * n_layers + layer + 1, n_total)
         effect_LT[site] = (torch.stack(leads) - corrupted_lead) / span
-    return PatchMap(effect_LT, clean_lead, corrupted_lead)
+    return PatchMap(effect_LT, clean_lead, corrupted_lead, answer, other)
 
 
 def _patched_logits(model: Transformer, ids_1T: Tensor, name: str, clean_TD: Tensor) -> Tensor:

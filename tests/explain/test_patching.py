@@ -34,12 +34,19 @@ def test_every_pass_is_told_and_may_end_it(model: Transformer, ids: list[int]) -
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
+def test_the_same_answer_is_compared_with_the_next_likeliest(model: Transformer, ids: list[int]) -> None:
+    corrupted = [*ids[:3], (ids[3] + 1) % 61, *ids[4:]]
+    first, second = model(torch.tensor([corrupted]))[0, -1].topk(2).indices.tolist()
+    assert patch(model, ids, corrupted, answer=first).other == second
+    assert patch(model, ids, corrupted, answer=second).other == first
+
+
 @pytest.mark.parametrize(
     ("clean", "corrupted", "named", "message"),
     [
         ([1, 2, 3], [1, 2], {}, "3 and 2 tokens"),
         ([1, 2], [1, 2], {}, "the same tokens"),
-        ([1, 2], [1, 3], {"answer": 4, "other": 4}, "is the same"),
+        ([1, 2], [1, 3], {"answer": 4, "other": 4}, "cannot be compared with itself"),
         ([1, 2], [1, 3], {"answer": 99}, "no token 99"),
         ([1] * 49, [2] * 49, {}, "context is 48"),
     ],

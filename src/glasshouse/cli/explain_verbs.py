@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-explain_app = App(name="explain", help="Look inside: which layers, heads, neurons and tokens an answer came from.")
+explain_app = App(name="explain", help="Look inside: the layers, heads and tokens behind an answer.")
 Flag = Annotated[bool, Parameter(negative=())]
 Some = Annotated[Path | None, Parameter(name="--text", show_default=False)]
 

@@ -99,11 +99,17 @@ class Account:
         """Where every head looks from the last token, [layer][head][position]."""
         return {"weights": rounded(attention_patterns(self.model, ids)[:, :, -1])}
 
-    def attribution(self, ids: Sequence[int], target: int | None = None, method: Method = "integrated") -> Json:
+    def attribution(
+        self, ids: Sequence[int], target: int | None = None, method: Method = "integrated",
+        on_pass: Callable[[int, int], None] = lambda n_done, n_total: None,
+    ) -> Json:  # fmt: skip
         """The target's log-probability, shared out among the tokens read."""
         target = self.target(ids, target)
-        compute = {"integrated": integrated_gradients, "gradient": gradient_times_input}[method]
-        found = compute(self.model, ids, target)
+        found = (
+            integrated_gradients(self.model, ids, target, on_pass=on_pass)
+            if method == "integrated"
+            else gradient_times_input(self.model, ids, target)
+        )
         return {
             "target": self.token(target), "method": method, "shares": rounded(found.share_T), "logp": found.total,
             "baseline_logp": found.baseline, "gap": found.gap, "n_points": found.n_points,

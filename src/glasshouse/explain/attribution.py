@@ -11,7 +11,7 @@ holds; `gap` says how nearly.  The integral is Gauss and Legendre's.
 Shapes: B points on the path, T tokens, D model.  Sources: arXiv:1312.6034, arXiv:1703.01365.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,10 +51,14 @@ def gradient_times_input(model: Transformer, ids: Sequence[int], target: int) ->
 
 
 def integrated_gradients(
-    model: Transformer, ids: Sequence[int], target: int, tolerance: float = TOLERANCE
-) -> Attribution:
+    model: Transformer, ids: Sequence[int], target: int, tolerance: float = TOLERANCE,
+    on_pass: Callable[[int, int], None] = lambda n_done, n_total: None,
+) -> Attribution:  # fmt: skip
     """Shares that add up to what the prompt is worth against no information; `gap` above `tolerance` only where even
-    512 points on the path did not bring it down."""
+    512 points on the path did not bring it down.
+
+    on_pass: told before each try how many points were used, and how many there may be; what it raises ends the work.
+    """
     ids_BT, target = prompt_row(model, ids), checked_token(model.config, target)
     embedded_BTD = model.model.embed_tokens(ids_BT).detach()
     baseline_BTD = model.model.embed_tokens.weight.detach().mean(0).expand_as(embedded_BTD)
@@ -62,6 +66,7 @@ def integrated_gradients(
     with torch.no_grad():
         baseline, total = _logp(model, ids_BT, ends_BTD, target).tolist()
     for n_points in N_POINTS:
+        on_pass(n_points, N_POINTS[-1])
         mean_TD = _mean_gradient(model, ids_BT, baseline_BTD, embedded_BTD, target, n_points)
         share_T = ((embedded_BTD - baseline_BTD)[0] * mean_TD).sum(-1)
         result = Attribution(share_T, total, baseline, n_points)

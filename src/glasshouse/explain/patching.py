@@ -45,7 +45,8 @@ def patch(
     sites: Sequence[str] = SITES,
     on_pass: Callable[[int, int], None] = lambda n_done, n_total: None,
 ) -> PatchMap:
-    """The map for `answer` against `other`; by default what the model itself says next after either prompt.
+    """The map for `answer` against `other`; by default what the model itself says next after either prompt, the
+    likeliest other token where that is the same.
 
     on_pass: told after each layer of each site how many are done, of how many; what it raises ends the work.
     """
@@ -105,10 +106,9 @@ def _answers(
     model: Transformer, clean_V: Tensor, corrupted_V: Tensor, answer: int | None, other: int | None
 ) -> tuple[int, int]:
     answer = int(clean_V.argmax()) if answer is None else checked_token(model.config, answer)
-    other = int(corrupted_V.argmax()) if other is None else checked_token(model.config, other)
-    if answer == other:
-        raise ConfigError(
-            f"after both prompts the token asked about is the same ({answer}), so there is no difference to explain. "
-            "Name the two tokens to compare, or choose prompts with different answers."
-        )
+    if other is None:
+        likeliest = corrupted_V.topk(2).indices.tolist()
+        return answer, next(id for id in likeliest if id != answer)
+    if checked_token(model.config, other) == answer:
+        raise ConfigError(f"token {answer} cannot be compared with itself; name another, or none")
     return answer, other

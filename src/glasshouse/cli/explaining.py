@@ -313,6 +313,8 @@ def _print_patching(console: Console, found: Mapping[str, Any]) -> None:
     n_layers = len(next(iter(of["effects"].values())))
     for site, effect_LT in of["effects"].items():
         console.print(Text(SITE_NAMES[site], style="bold"))
+        ruler = "".join(f"{t % 10} " for t in range(len(of["tokens"])))
+        console.print(Text(f"{'at':<{len('layer 0') + 1}}{ruler}", style="dim"), no_wrap=True, overflow="crop")
         _print_map(console, [f"layer {i}" for i in range(n_layers)], effect_LT)
     differing = [t for t, (a, b) in enumerate(zip(of["tokens"], of["other_tokens"])) if a["id"] != b["id"]]
     strongest = sorted(

@@ -19,7 +19,7 @@ from glasshouse.explain.lens import logit_lens
 from glasshouse.explain.neighbours import embedding_neighbours
 from glasshouse.explain.passages import Passage, neuron_strength, top_passages
 from glasshouse.explain.patching import SITES, patch
-from glasshouse.explain.places import checked_head, checked_layer, checked_token
+from glasshouse.explain.places import checked_head, checked_token
 from glasshouse.explain.sae import SAEReport, SparseAutoencoder, residual_after
 from glasshouse.explain.tuned_lens import TunedLens
 from glasshouse.explain.windows import Windows
@@ -87,8 +87,7 @@ class Account:
 
     def attention(self, ids: Sequence[int], layer: int, head: int) -> Json:
         """One head's pattern, row t: how position t looks at those up to it."""
-        checked_layer(self.model.config, layer), checked_head(self.model.config, head)
-        pattern_TS = attention_patterns(self.model, ids)[layer, head]
+        pattern_TS = attention_patterns(self.model, ids, layer)[0, checked_head(self.model.config, head)]
         return {
             "layer": layer,
             "head": head,

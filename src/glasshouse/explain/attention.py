@@ -17,7 +17,7 @@ from torch import Tensor
 
 from glasshouse.core.errors import ConfigError
 from glasshouse.core.seeds import derive_seed
-from glasshouse.explain.places import prompt_row
+from glasshouse.explain.places import checked_layer, prompt_row
 from glasshouse.model import Taps, Transformer
 
 N_SEQUENCES, PERIOD = 4, 32
@@ -31,9 +31,10 @@ class HeadScores:
     period: int  # tokens of the sequence that was repeated
 
 
-def attention_patterns(model: Transformer, ids: Sequence[int]) -> Tensor:
-    """How much each position looks at each earlier one, (L, N, T, S); rows sum to one."""
-    return _patterns(model, prompt_row(model, ids))[:, 0]
+def attention_patterns(model: Transformer, ids: Sequence[int], layer: int | None = None) -> Tensor:
+    """How much each position looks at each earlier one, (L, N, T, S); rows sum to one.  With `layer`, of that alone."""
+    chosen = "*" if layer is None else str(checked_layer(model.config, layer))
+    return _patterns(model, prompt_row(model, ids), chosen)[:, 0]
 
 
 def head_scores(
@@ -56,8 +57,8 @@ def head_scores(
 
 
 @torch.no_grad()
-def _patterns(model: Transformer, ids_BT: Tensor) -> Tensor:
-    taps = Taps(["layers.*.attn_weights"])
+def _patterns(model: Transformer, ids_BT: Tensor, layer: str = "*") -> Tensor:
+    taps = Taps([f"layers.{layer}.attn_weights"])
     model.hidden(ids_BT, taps=taps)
     return torch.stack(list(taps.values.values()))
 

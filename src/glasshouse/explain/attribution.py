@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glasshouse.explain.lens import log_probabilities
+from glasshouse.explain.lens import log_probabilities, wide
 from glasshouse.explain.places import checked_token, prompt_row
 from glasshouse.model import Taps, Transformer
 
@@ -45,7 +45,7 @@ class Attribution:
 def gradient_times_input(model: Transformer, ids: Sequence[int], target: int) -> Attribution:
     """The first-order effect of scaling each input token up, on the log-probability of `target` as the next token."""
     ids_BT = prompt_row(model, ids)
-    embedded_BTD = model.model.embed_tokens(ids_BT).detach()
+    embedded_BTD = wide(model.model.embed_tokens(ids_BT).detach())
     logp_B, gradient_BTD = _gradients(model, ids_BT, embedded_BTD, checked_token(model.config, target))
     return Attribution((embedded_BTD * gradient_BTD).sum(-1)[0], float(logp_B[0]))
 
@@ -60,8 +60,8 @@ def integrated_gradients(
     on_pass: told before each try how many points were used, and how many there may be; what it raises ends the work.
     """
     ids_BT, target = prompt_row(model, ids), checked_token(model.config, target)
-    embedded_BTD = model.model.embed_tokens(ids_BT).detach()
-    baseline_BTD = model.model.embed_tokens.weight.detach().mean(0).expand_as(embedded_BTD)
+    embedded_BTD = wide(model.model.embed_tokens(ids_BT).detach())
+    baseline_BTD = wide(model.model.embed_tokens.weight.detach()).mean(0).expand_as(embedded_BTD)
     ends_BTD = torch.cat([baseline_BTD, embedded_BTD])
     with torch.no_grad():
         baseline, total = _logp(model, ids_BT, ends_BTD, target).tolist()
@@ -101,6 +101,6 @@ def _gradients(model: Transformer, ids_BT: Tensor, embedded_BTD: Tensor, target:
 
 def _logp(model: Transformer, ids_BT: Tensor, embedded_BTD: Tensor, target: int) -> Tensor:
     """Log-probability of `target` after the last token, with these embeddings in place of the prompt's, (B,)."""
-    taps = Taps(edits={"embed": lambda _: embedded_BTD})
+    taps = Taps(edits={"embed": lambda own_BTD: embedded_BTD.to(own_BTD.dtype)})
     last_BD = model.hidden(ids_BT.expand(len(embedded_BTD), -1), taps=taps)[:, -1]
     return log_probabilities(last_BD @ model.head_weight_VD.T)[:, target]

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from glasshouse.explain.lens import wide
 from glasshouse.explain.places import checked_position, checked_token, prompt_row
 from glasshouse.model import Taps, Transformer
+
+WRITERS = ("o_proj.weight", "down_proj.weight")  # the matrices that write into the residual stream
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,11 @@ def direct_attribution(
     at, n_layers = checked_position(position, len(ids)), model.config.n_layers
     taps = Taps(["embed", "layers.*.head_out", "layers.*.mlp_act", f"layers.{n_layers - 1}.resid_post", "final_norm"])
     model.hidden(prompt_row(model, ids), taps=taps)
-    value = {name: tensor[0, at] for name, tensor in taps.values.items()}
+    value = {name: wide(tensor[0, at]) for name, tensor in taps.values.items()}
     reader_D = _reader(model, target, other)
     towards_D = _frozen_norm(model, value[f"layers.{n_layers - 1}.resid_post"]) * reader_D
     heads, neurons = [], []
-    weight = dict(model.named_parameters())
+    weight = {name: wide(parameter) for name, parameter in model.named_parameters() if name.endswith(WRITERS)}
     for i in range(n_layers):
         out_NHD = weight[f"model.layers.{i}.self_attn.o_proj.weight"].T.unflatten(0, (-1, model.config.d_head))
         heads.append(torch.einsum("nh,nhd,d->n", value[f"layers.{i}.head_out"], out_NHD, towards_D))
@@ -61,11 +64,11 @@ def direct_attribution(
 
 
 def _reader(model: Transformer, target: int, other: int | None) -> Tensor:
-    reader_D = model.head_weight_VD[checked_token(model.config, target)]
-    return reader_D if other is None else reader_D - model.head_weight_VD[checked_token(model.config, other)]
+    reader_D = wide(model.head_weight_VD[checked_token(model.config, target)])
+    return reader_D if other is None else reader_D - wide(model.head_weight_VD[checked_token(model.config, other)])
 
 
 def _frozen_norm(model: Transformer, resid_D: Tensor) -> Tensor:
     """What the final norm multiplies each coordinate of this residual stream by."""
     norm = model.model.norm
-    return norm.weight * torch.rsqrt(resid_D.pow(2).mean() + norm.eps)
+    return wide(norm.weight) * torch.rsqrt(resid_D.pow(2).mean() + norm.eps)

@@ -29,7 +29,8 @@ class Translators:
         """`resid_D` may have any leading dimensions.  The last row needs no translation and has none."""
         if row == len(self.bias_LD):
             return resid_D
-        return resid_D + resid_D @ self.matrix_LDD[row].T + self.bias_LD[row]
+        x_D = wide(resid_D)
+        return (x_D + x_D @ self.matrix_LDD[row].T + self.bias_LD[row]).to(resid_D.dtype)
 
 
 def residual_rows(model: Transformer, ids_BT: Tensor) -> list[Tensor]:
@@ -45,9 +46,13 @@ def read_out(model: Transformer, resid_D: Tensor) -> Tensor:
     return F.linear(model.model.norm(resid_D), model.head_weight_VD)
 
 
+def wide(value: Tensor) -> Tensor:
+    """In fp32, or better where it is: sums over a model's bf16 would lose the small parts."""
+    return value.to(torch.promote_types(value.dtype, torch.float32))
+
+
 def log_probabilities(logits_V: Tensor) -> Tensor:
-    """Log-softmax in fp32, or better where the logits are."""
-    return logits_V.log_softmax(-1, dtype=torch.promote_types(logits_V.dtype, torch.float32))
+    return wide(logits_V).log_softmax(-1)
 
 
 @torch.no_grad()

@@ -386,7 +386,7 @@ def test_chat_by_keyboard_alone(tab: Any, studio: Studio) -> None:
     key.press("Escape")
     until(tab, lambda: not tab.locator("dialog.shortcuts").is_visible())
     tab.evaluate("document.activeElement.blur()")
-    key.press("3")
+    key.press("4")
     tab.wait_for_selector(".runs-page")
     key.press("1")
     tab.wait_for_selector(".chat")

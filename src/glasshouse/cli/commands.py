@@ -9,6 +9,7 @@ from pathlib import Path
 from cyclopts import App, Parameter
 
 from glasshouse import __version__
+from glasshouse.cli.explain_verbs import explain_app
 from glasshouse.cli.label_verbs import label_app
 from glasshouse.cli.options import (
     AS_IT_IS,
@@ -333,6 +334,7 @@ def reward(model: Path, *, preferences: Path, out: Path = RUNS / "reward", set_:
     train_reward(model, preferences, out, set_)
 
 
+app.command(explain_app)
 app.command(label_app)
 app.command(key_app)
 

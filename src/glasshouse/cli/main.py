@@ -25,6 +25,7 @@ VERBS = {
     "compare": "Say whether two models differ, item by item.",
     "align": "Teach a model what people, or rules, find better.",
     "reward": "Train a reward model from what people preferred.",
+    "explain": "Look inside: the layers, heads and tokens behind an answer.",
     "label": "Have people judge answers: write, rank, rate, edit.",
     "key": "Make, list and revoke the keys of the server.",
     "export": "Write a model as two files that people can read in one sitting.",

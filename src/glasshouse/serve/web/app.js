@@ -4,10 +4,11 @@ import { get } from "./api.js";
 import { createChatPage } from "./chat.js";
 import { createCompletePage } from "./complete.js";
 import { h, isTyping, notify } from "./dom.js";
+import { createExplainPage } from "./explain.js";
 import { createLabelPage } from "./label.js";
 import { createRunsPage } from "./runs.js";
 
-const PAGES = { chat: createChatPage, complete: createCompletePage, runs: createRunsPage, label: createLabelPage };
+const PAGES = { chat: createChatPage, complete: createCompletePage, explain: createExplainPage, runs: createRunsPage, label: createLabelPage };
 const made = {};
 const main = document.getElementById("main");
 let shown = null;
@@ -39,11 +40,13 @@ function switchTheme() {
 }
 
 const SHORTCUTS = [
-  ["Everywhere", [["1  2  3  4", "Chat, Complete, Runs, Label"], ["?", "this list"]]],
+  ["Everywhere", [["1 … 5", "from page to page"], ["?", "this list"]]],
   ["Chat", [["Enter", "send"], ["Shift + Enter", "new line"], ["Esc", "stop the answer"], ["/", "to the question field"],
     ["n", "new conversation"], ["e", "edit the last question"], ["r", "answer again"], ["c", "copy the last answer"]]],
   ["Complete", [["Ctrl + Enter", "write on"], ["Alt + 1 … 9", "choose the next token"], ["Alt + ←", "take back one token"],
     ["← →", "from token to token"], ["↓  or Enter", "to a token's alternatives"], ["Esc", "stop, or close"]]],
+  ["Explain", [["Ctrl + Enter", "answer"], ["← →", "from token to token"], ["Alt + 1 … 4", "layers, attention, attribution, patching"],
+    ["← → ↑ ↓", "inside a map, from cell to cell"]]],
   ["Label", [["Ctrl + Enter", "submit"], ["s", "skip"], ["f", "flag"], ["1 … 9", "rank, or rate"], ["↑ ↓", "move an answer; half a step is a tie"],
     ["g  b", "good, bad"]]],
 ];
@@ -64,7 +67,7 @@ document.getElementById("help").addEventListener("click", showShortcuts);
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || isTyping(event)) return;
   if (event.key === "?") showShortcuts();
-  else if ("1234".includes(event.key)) location.hash = `#/${Object.keys(PAGES)[event.key - 1]}`;
+  else if ("12345".includes(event.key)) location.hash = `#/${Object.keys(PAGES)[event.key - 1]}`;
   else return;
   event.preventDefault();
 });

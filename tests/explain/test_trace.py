@@ -78,7 +78,7 @@ def test_the_rarest_and_longest_come_first(index, tokenizer, sources):
 
 
 def test_neighbourhoods_end_with_their_document(index, tokenizer):
-    place = trace(index, tokenizer, OTHERS[0], TraceConfig(min_tokens=1)).quotations[0].places[0]
+    place = trace(index, tokenizer, OTHERS[0]).quotations[0].places[0]
     assert (place.before, place.text, place.after, place.offset) == ("", OTHERS[0], "", 200)
 
 
@@ -88,6 +88,8 @@ def test_short_and_many_quotations_are_left_out(index, tokenizer, sources):
     assert len(few.quotations) == 3 and all(not q.places for q in few.quotations)
     assert not trace(index, tokenizer, text, TraceConfig(min_tokens=500)).quotations
     assert trace(index, tokenizer, text, TraceConfig(min_tokens=500)).p_covered == 0
+    unlikely = trace(index, tokenizer, text, TraceConfig(min_bits=120)).quotations
+    assert unlikely and all(q.bits >= 120 for q in unlikely)
 
 
 def test_a_trace_is_json(index, tokenizer, sources):

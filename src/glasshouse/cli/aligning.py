@@ -43,6 +43,7 @@ def _align_offline(model: Path, method: str, file: Path, out: Path, settings: Se
     start_torch()
     from glasshouse.align.preference_training import PreferenceTrainingConfig, train_on_preferences
     from glasshouse.feedback import read_preferences, read_thumbs
+    from glasshouse.run.tracing import index_judged
 
     config = _config(PreferenceTrainingConfig, settings, {"method": method})
     terminal = Terminal()
@@ -52,6 +53,7 @@ def _align_offline(model: Path, method: str, file: Path, out: Path, settings: Se
     judged = _read(file, readers, terminal)
     place = _place(out, "align", terminal)
     result = train_on_preferences(_checkpoint(model), judged, config, **place)
+    index_judged(place["run"], judged, str(file))
     _finish(place, result, "talk to it:  glass chat {run}")
 
 

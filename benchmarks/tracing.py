@@ -1,6 +1,6 @@
 """The trace index at 100 M tokens: how fast it is built, what it takes on disk, how long a question waits.
 
-    python benchmarks/trace.py            about two minutes on two cores, 1.5 GB of memory, 0.6 GB of disk, both given back
+    python benchmarks/tracing.py          about two minutes on two cores, 2 GB of memory, 0.6 GB of disk, given back
 
 The corpus is ../shared/data/text, cut by a tokenizer of 16,384 tokens that is learned from it and repeated until there
 are 100 M.  Questions are whole traces (tokens, longest matches, counts, three places of each of ten quotations, with

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +131,12 @@ class TraceIndex:
         """How often `ids` stand one after the other in the training text.  No id at all: the number of tokens."""
         return self.occurrences(ids, [(0, len(ids))])[0].count
 
-    def occurs(self, ids: Sequence[int]) -> bool:
-        return self.count(ids) > 0
+    def contains(self, sequences: Sequence[Sequence[int]]) -> list[bool]:
+        """Of each sequence of ids whether it stands somewhere in the training text; a thousand cost little more than
+        one.  What probes of memorisation ask."""
+        ends = [0, *accumulate(map(len, sequences))]
+        ids = [id for sequence in sequences for id in sequence]
+        return [found.count > 0 for found in self.occurrences(ids, list(pairwise(ends)))]
 
     def occurrences(self, ids: Sequence[int], spans: Sequence[tuple[int, int]], n_places: int = 0) -> list[Occurrences]:
         """Of each piece `ids[start:stop]`, with its first `n_places` (of a piece that stands in a part more than 4,096

@@ -5,6 +5,7 @@ Nothing heavy is imported until a verb is called: the help of any verb needs no 
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
@@ -335,6 +336,63 @@ def reward(model: Path, *, preferences: Path, out: Path = RUNS / "reward", set_:
 
 
 app.command(explain_app)
+
+
+@app.command
+def trace(
+    text: str,
+    *,
+    run: Path = RUNS / "quickstart",
+    prompt: str = "",
+    next_: Annotated[bool, Parameter(name="--next", negative="")] = False,
+    n: int = 10,
+    n_nearest: int = 3,
+    min_tokens: int = 4,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Lead a text back to what a run learned from: passages that stand in its training text, examples nearest to it.
+
+    Parameters
+    ----------
+    text
+        What a model said, or any other text; - reads it from standard input.
+    run
+        The run directory.
+    prompt
+        The question that was answered: with it the nearest examples are found.
+    next_
+        Instead: what followed the text's end in training, beside what the pretrained model expects.
+    n
+        How many passages, or next tokens.
+    n_nearest
+        How many examples of each stage.
+    min_tokens
+        Shorter passages are left out.
+    json
+        Print JSON.
+    """
+    from glasshouse.cli.tracing import show_next, trace_text
+
+    if next_:
+        show_next(text, run, n, json)
+    else:
+        trace_text(text, run, prompt, {"max_quotations": n, "min_tokens": min_tokens}, n_nearest, json)
+
+
+@app.command
+def index(run: Path) -> None:
+    """Make the indexes that `glass trace` reads, where a run has none: each stage makes its own when it ends.
+
+    Parameters
+    ----------
+    run
+        The run directory.
+    """
+    from glasshouse.cli.tracing import index as index_run
+
+    index_run(run)
+
+
 app.command(label_app)
 app.command(key_app)
 

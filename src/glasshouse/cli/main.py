@@ -19,6 +19,8 @@ VERBS = {
     "report": "Write report.html and MODEL_CARD.md of a run again.",
     "chat": "Talk to a model in the terminal.",
     "generate": "Continue a text.",
+    "trace": "Lead a text back to the training text.",
+    "index": "Make what trace reads, for a run without it.",
     "serve": "Answer the API of OpenAI with models on this machine.",
     "studio": "Open the studio in the browser: chat, complete, runs.",
     "eval": "Put tasks to a model: scores with intervals, every answer kept.",

@@ -1,4 +1,4 @@
-"""Look inside: what each layer, head, neuron and input token had to do with an answer."""
+"""Look inside: what each layer, head, neuron and input token had to do with an answer, and the text it came from."""
 
 from glasshouse.explain.account import Account as Account
 from glasshouse.explain.attention import HeadScores as HeadScores
@@ -9,6 +9,14 @@ from glasshouse.explain.attribution import gradient_times_input as gradient_time
 from glasshouse.explain.attribution import integrated_gradients as integrated_gradients
 from glasshouse.explain.direct import DirectAttribution as DirectAttribution
 from glasshouse.explain.direct import direct_attribution as direct_attribution
+from glasshouse.explain.examples import Example as Example
+from glasshouse.explain.examples import ExampleIndex as ExampleIndex
+from glasshouse.explain.examples import Near as Near
+from glasshouse.explain.examples import example_of as example_of
+from glasshouse.explain.examples import index_examples as index_examples
+from glasshouse.explain.index import Continuations as Continuations
+from glasshouse.explain.index import TraceIndex as TraceIndex
+from glasshouse.explain.index import build_index as build_index
 from glasshouse.explain.lens import Translators as Translators
 from glasshouse.explain.lens import logit_lens as logit_lens
 from glasshouse.explain.neighbours import embedding_neighbours as embedding_neighbours
@@ -24,6 +32,13 @@ from glasshouse.explain.sae import feature_passages as feature_passages
 from glasshouse.explain.sae import load_sae as load_sae
 from glasshouse.explain.sae import save_sae as save_sae
 from glasshouse.explain.sae import train_sae as train_sae
+from glasshouse.explain.trace import NextToken as NextToken
+from glasshouse.explain.trace import Place as Place
+from glasshouse.explain.trace import Quotation as Quotation
+from glasshouse.explain.trace import Trace as Trace
+from glasshouse.explain.trace import TraceConfig as TraceConfig
+from glasshouse.explain.trace import next_tokens as next_tokens
+from glasshouse.explain.trace import trace as trace
 from glasshouse.explain.tuned_lens import TunedLens as TunedLens
 from glasshouse.explain.tuned_lens import TunedLensConfig as TunedLensConfig
 from glasshouse.explain.tuned_lens import load_tuned_lens as load_tuned_lens

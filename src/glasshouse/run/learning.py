@@ -42,6 +42,7 @@ from glasshouse.infer import Engine
 from glasshouse.infer.location import locate
 from glasshouse.meter import DeviceProfile, Meter, MeterConfig
 from glasshouse.run.runner import Job, RunResult, run_jobs
+from glasshouse.run.tracing import index_judged
 from glasshouse.tokenizer import Tokenizer
 from glasshouse.train import TrainResult
 
@@ -87,6 +88,7 @@ class Work:
 
     parent: Path
     records: Sequence[Any]
+    source: str  # of the records
     rewards: tuple[str, ...]
     config: Any
     run: RunDirectory
@@ -149,7 +151,7 @@ def learn(recipe: LearningRecipe, run: RunDirectory, terminal: Terminal, profile
     if _hash(Path(recipe.data)) != recipe.data_sha256:
         raise DataError(f"{recipe.data} has changed since this run began. Begin another run with --out")
     records = _read(Path(recipe.data), method.readers, terminal)
-    work = Work(parent, records, recipe.rewards, config, run, terminal, profile)
+    work = Work(parent, records, recipe.data, recipe.rewards, config, run, terminal, profile)
     if recipe.rewards:
         _check_reward(recipe, parent, terminal)
     job = Job(recipe.stage, recipe.inputs, partial(_learn, recipe, work))
@@ -179,9 +181,11 @@ def _learn(recipe: LearningRecipe, work: Work, folder: Path, meter: Meter) -> di
 
 
 def _from_preferences(work: Work, folder: Path, meter: Meter) -> TrainResult:
-    return train_on_preferences(
+    result = train_on_preferences(
         work.parent, work.records, work.config, work.run, folder, work.terminal, meter, work.profile
     )
+    index_judged(work.run, work.records, work.source)
+    return result
 
 
 def _reward_model(work: Work, folder: Path, meter: Meter) -> TrainResult:

@@ -13,7 +13,6 @@ from glasshouse.batch import (
     ConversationLoader,
     PackedLoader,
     TokenShard,
-    encode_conversations,
     encode_documents,
     write_shard,
 )
@@ -31,7 +30,8 @@ from glasshouse.objective import lm_loss
 from glasshouse.run.aligning import align
 from glasshouse.run.context import StageContext
 from glasshouse.run.recipe import Recipe
-from glasshouse.run.teaching import open_teaching, split_questions
+from glasshouse.run.teaching import conversation_loader, open_teaching, split_questions
+from glasshouse.run.tracing import index_conversations, index_judgements, index_pretraining
 from glasshouse.tokenizer import Tokenizer, summarise, train_tokenizer
 from glasshouse.train import held_out_loss
 from glasshouse.train.trainer import Evaluate, Sample, Trainer, TrainResult
@@ -87,7 +87,9 @@ def pretrain_stage(context: StageContext) -> dict[str, Any]:
         sample=lambda trained: _continue(Engine(trained, tokenizer), prompts),
         parent=None,
     ).fit()  # fmt: skip
-    return _finish_training(context, result)
+    summary = _finish_training(context, result)
+    index_pretraining(context.run, context.terminal)
+    return summary
 
 
 def sft_stage(context: StageContext) -> dict[str, Any]:
@@ -99,10 +101,7 @@ def sft_stage(context: StageContext) -> dict[str, Any]:
     seed = derive_seed(recipe.seed, "sft")
     teaching = open_teaching(config, seed, context.run.path / "corpus")
     context.terminal.line(context.name, teaching.description)
-    loader = ConversationLoader(
-        lambda epoch: encode_conversations(teaching.conversations(epoch), tokenizer), config.seq_len,
-        config.batch_tokens, seed, tokenizer_hash=tokenizer.hash, pad_id=tokenizer.end_of_text_id, config=config.layout,
-    )  # fmt: skip
+    loader = conversation_loader(teaching, config, tokenizer, seed)
     for problem in loader.report().problems():
         context.terminal.warn(context.name, problem)
     prompts = config.prompts or tuple(q.prompt for q in teaching.questions(2))[:3]
@@ -112,12 +111,15 @@ def sft_stage(context: StageContext) -> dict[str, Any]:
         sample=lambda trained: _answer(Engine(trained, tokenizer), prompts),
         parent=str(parent.relative_to(context.run.path)),
     ).fit()  # fmt: skip
+    index_conversations(context.run, recipe)
     return _finish_training(context, result)
 
 
 def align_stage(context: StageContext) -> dict[str, Any]:
     """Let the assistant learn from judged answers: above all to say when it does not know."""
-    return _finish_training(context, align(context))
+    result = align(context)
+    index_judgements(context.run, context.recipe)
+    return _finish_training(context, result)
 
 
 def evals_stage(context: StageContext) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from glasshouse.serve.studio_chats import ChatStore, chat_routes
 from glasshouse.serve.studio_explain import explain_routes
 from glasshouse.serve.studio_models import model_routes
 from glasshouse.serve.studio_runs import RunFolder, beginnings, run_routes
+from glasshouse.serve.studio_trace import trace_routes
 
 WEB = Path(__file__).parent / "web"
 TYPES = {
@@ -57,6 +58,7 @@ def add_studio(
     app.include_router(model_routes(engines, partial(beginnings, runs)))
     app.include_router(explain_routes(engines))
     app.include_router(run_routes(runs))
+    app.include_router(trace_routes(engines, runs))
     try:
         from glasshouse.serve.studio_judgements import judgement_routes
         from glasshouse.serve.studio_labels import Labels, label_routes

@@ -6,6 +6,7 @@ import { messagesFor, newestEnd, newId, path, toConversation, toMarkdown } from 
 import { copy, download, h, iconButton, icon, isTyping, notify } from "./dom.js";
 import { createOutbox, newSubmissionId } from "./label_outbox.js";
 import { createSettings } from "./settings.js";
+import { createTracePanel } from "./trace.js";
 
 const DEFAULT_MAX_TOKENS = 512;
 const SAVE_AFTER_MS = 600;
@@ -181,6 +182,12 @@ export function createChatPage(models) {
     if (left) notify(left.refusal ?? "Kept in this browser until the server answers.");
   }
 
+  /** Where an answer comes from: told in the panel, marked in `body`. */
+  function trace(turn, lane, body) {
+    openPanel("trace");
+    tracing.show(turn.answers[lane], messagesFor(chat, turn, lane), body);
+  }
+
   function stop() {
     for (const turn of path(chat)) for (const answer of turn.answers) live.get(answer)?.abort();
   }
@@ -195,6 +202,7 @@ export function createChatPage(models) {
     edit: (turn, text) => ask(text, turn.parent),
     again,
     judge,
+    trace,
     drawn: follow,
     goTo: (turn) => { chat.head = newestEnd(chat, turn); draw(); save(); },
   };
@@ -216,6 +224,7 @@ export function createChatPage(models) {
   composer.addEventListener("submit", (event) => { event.preventDefault(); submit(); });
   const scroller = h("div", { class: "scroller", tabindex: "-1" }, thread);
   const settings = createSettings(() => chat, saveSoon, () => openPanel(null));
+  const tracing = createTracePanel(() => openPanel(null));
   const exporter = h("details", { class: "menu" },
     h("summary", { class: "icon", "aria-label": "Export this conversation", title: "Export" }, icon("export")),
     h("div", {},
@@ -229,9 +238,10 @@ export function createChatPage(models) {
         title, pickers, exporter,
         iconButton("sliders", "Settings", () => openPanel(element.dataset.panel === "settings" ? null : "settings"), { "data-act": "settings" })),
       scroller, h("div", { class: "composer-place" }, composer)),
-    settings.element);
+    settings.element, tracing.element);
 
   function openPanel(name) {
+    if (name !== "trace") tracing.clear();
     if (name) element.dataset.panel = name;
     else delete element.dataset.panel;
   }
@@ -296,6 +306,7 @@ export function createChatPage(models) {
   }
 
   function draw() {
+    if (element.dataset.panel === "trace") openPanel(null); // of an answer that is no longer shown
     title.value = chat.title;
     turns = new Map();
     const shown = path(chat);
@@ -334,6 +345,7 @@ export function createChatPage(models) {
       n: () => { location.hash = "#/chat/new"; },
       e: () => last && turns.get(last.id).edit(),
       r: () => last && !isSpeaking() && again(last, 0),
+      t: () => last && turns.get(last.id).trace(0),
       c: () => last && (copy(last.answers[0].text), notify("Copied.")),
     };
     if (!keys[event.key]) return;

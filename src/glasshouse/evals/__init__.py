@@ -5,6 +5,11 @@ from glasshouse.evals.abstention import RefusalPattern as RefusalPattern
 from glasshouse.evals.answers import Item as Item
 from glasshouse.evals.answers import QuestionResults as QuestionResults
 from glasshouse.evals.answers import evaluate_questions as evaluate_questions
+from glasshouse.evals.engine_model import EngineModel as EngineModel
+from glasshouse.evals.language_model import LanguageModel as LanguageModel
+from glasshouse.evals.language_model import Likelihood as Likelihood
+from glasshouse.evals.language_model import Prompt as Prompt
+from glasshouse.evals.language_model import TooLong as TooLong
 from glasshouse.evals.likelihood import HeldOutResult as HeldOutResult
 from glasshouse.evals.likelihood import HeldOutText as HeldOutText
 from glasshouse.evals.likelihood import LikelihoodConfig as LikelihoodConfig

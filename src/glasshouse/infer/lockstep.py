@@ -9,7 +9,6 @@ answers there are.
 
 from collections.abc import Collection
 from collections.abc import Sequence as SequenceOf
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -24,10 +23,6 @@ from glasshouse.tokenizer import Tokenizer
 MAX_PREFILL_TOKENS = 2048  # of prompts read in one step
 
 
-class CopyingRunner(Runner, Protocol):
-    def copy_block(self, source: int, target: int) -> None: ...
-
-
 def blocks_needed(prompts: SequenceOf[SequenceOf[int]], n_answers: int, max_tokens: int, block_size: int) -> int:
     """Blocks of memory for `sample_together`."""
     return sum(
@@ -36,7 +31,7 @@ def blocks_needed(prompts: SequenceOf[SequenceOf[int]], n_answers: int, max_toke
 
 
 def sample_together(
-    runner: CopyingRunner, tokenizer: Tokenizer, prompts: SequenceOf[SequenceOf[int]], seeds: SequenceOf[int], *,
+    runner: Runner, tokenizer: Tokenizer, prompts: SequenceOf[SequenceOf[int]], seeds: SequenceOf[int], *,
     max_tokens: int, temperature: float, max_seq_len: int, end_ids: Collection[int],
 ) -> list[Completion]:  # fmt: skip
     """`len(seeds) / len(prompts)` answers to each prompt, group by group; `logps` are at the temperature."""
@@ -112,7 +107,7 @@ def _prompt_tables(prompts: SequenceOf[SequenceOf[int]], block_size: int) -> lis
 
 
 def _answer_tables(
-    runner: CopyingRunner, prompts: SequenceOf[SequenceOf[int]], tables_PT: list[list[int]], n_answers: int,
+    runner: Runner, prompts: SequenceOf[SequenceOf[int]], tables_PT: list[list[int]], n_answers: int,
     max_tokens: int,
 ) -> np.ndarray:  # fmt: skip
     """Full blocks of a prompt are shared by its answers; each has a copy of the one that it goes on in."""
@@ -128,7 +123,7 @@ def _answer_tables(
     return _table(rows)
 
 
-def _read(runner: CopyingRunner, prompts: SequenceOf[SequenceOf[int]], tables_PT: list[list[int]]) -> Tensor:
+def _read(runner: Runner, prompts: SequenceOf[SequenceOf[int]], tables_PT: list[list[int]]) -> Tensor:
     """(P, V): logits behind each prompt."""
     parts: list[Tensor] = []
     start, n_tokens = 0, 0

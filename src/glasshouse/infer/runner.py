@@ -80,6 +80,10 @@ class Runner(Protocol):
     n_blocks: int
     block_size: int
 
+    def copy_block(self, source: int, target: int) -> None:
+        """The keys and values of one block into another."""
+        ...
+
     def run(self, batch: StepBatch) -> Tensor:
         """Logits, float32, one row for every entry of `logit_rows`."""
         ...

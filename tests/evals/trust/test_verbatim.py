@@ -1,7 +1,5 @@
 """Search in a shard against the naive loop."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -29,7 +27,7 @@ def test_as_the_naive_loop_finds(shard: TokenShard, piece: int, monkeypatch: pyt
     rng = np.random.Generator(np.random.PCG64(1))
     asked = [rng.integers(0, 30, n).tolist() for n in (1, 2, 2, 3, 3, 3, 4)]
     asked += [ids[at : at + n] for at, n in ((0, 5), (98, 20), (len(ids) - 3, 3), (50, 64), (98, 20))]
-    asked += [[*ids[200:219], 31], [], ids + [1]]
+    asked += [[*ids[200:219], 31], [], [*ids, 1]]
     found = ShardSearch(shard)(asked)
     assert found == [naive(ids, sequence) for sequence in asked]
     assert True in found and False in found

@@ -14,7 +14,7 @@ import numpy as np
 from glasshouse.batch import TokenShard
 from glasshouse.core.records import Message, Question
 from glasshouse.core.seeds import python_random
-from glasshouse.evals.language_model import LanguageModel, Prompt
+from glasshouse.evals.language_model import LanguageModel, Likelihood, Prompt
 from glasshouse.evals.questions import choose_questions, is_made_up
 from glasshouse.evals.trust.probe import likelihoods_that_fit
 from glasshouse.tokenizer import Tokenizer
@@ -86,13 +86,13 @@ def _with_others(prompt: Prompt, right: str, pool: Sequence[str], rng: random.Ra
     return Choice(prompt, tuple(choices), choices.index(right))
 
 
-def choose(model: LanguageModel, items: Sequence[Choice]) -> list[Chosen]:
-    """Each choice's share of the probability of all; items beyond the context are left out."""
+def choose(model: LanguageModel, items: Sequence[Choice]) -> list[Chosen | None]:
+    """Each choice's share of the probability of all; None for an item beyond the context."""
     found = likelihoods_that_fit(model, [[(item.prompt, choice) for choice in item.choices] for item in items])
-    chosen = []
-    for item, likelihoods in zip(items, found):
-        if likelihoods is not None:
-            logps = np.array([each.logp_sum for each in likelihoods])
-            p = np.exp(logps - logps.max())
-            chosen.append(Chosen(item, tuple((p / p.sum()).tolist())))
-    return chosen
+    return [None if likelihoods is None else _chosen(item, likelihoods) for item, likelihoods in zip(items, found)]
+
+
+def _chosen(item: Choice, likelihoods: Sequence[Likelihood]) -> Chosen:
+    logps = np.array([each.logp_sum for each in likelihoods])
+    p = np.exp(logps - logps.max())
+    return Chosen(item, tuple((p / p.sum()).tolist()))

@@ -1,7 +1,8 @@
 """Exposure: how far a secret stands out among all that it might have been, in bits.
 
-exposure = log2 |R| - log2 rank, the rank of the secret among the |R| possible ones, the likeliest first.  arXiv:1802.08232
-(definition 4) counts them all; |R| = 10^8 is too many, so the rank is estimated among N drawn ones (section 4.3):
+exposure = log2 |R| - log2 rank, the rank of the secret among the |R| possible ones, the likeliest first.  The paper
+(arXiv:1802.08232, definition 4) counts them all; 10^8 are too many, so the rank is estimated among N drawn ones
+(section 4.3):
 
     (N + 1) / rank          while a drawn one is at least as likely as the secret
     beyond                  the secret is likelier than all N: a normal distribution through their log-likelihoods says

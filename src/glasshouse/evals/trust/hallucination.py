@@ -9,6 +9,7 @@ An answer's probability is that of all its tokens, as the model generates greedi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -41,6 +42,12 @@ class Answered:
     is_refusal: bool
 
 
+@lru_cache(maxsize=1)
+def asked(subject: Subject) -> list[Answered]:
+    """The subject's questions, asked once for all probes that want to know."""
+    return answer(subject, some_questions(subject, 500, 3000))
+
+
 def answer(subject: Subject, questions: Sequence[Question]) -> list[Answered]:
     """Each question asked once, greedily, through the chat template."""
     prompts = [(Message("user", q.prompt),) for q in questions]
@@ -58,20 +65,22 @@ def _judged(subject: Subject, question: Question, text: str, p: float) -> Answer
     return Answered(question, text, p, is_right or (is_made_up(question.kind) and refuses), refuses)
 
 
-def asked_questions(subject: Subject, short: int, whole: int) -> list[Question]:
+def some_questions(subject: Subject, short: int, whole: int) -> list[Question]:
     """Some of the subject's questions; where it has none, questions about names that nobody ever heard."""
     if subject.questions:
         return choose_questions(subject.questions, subject.pick(short, whole), subject.seed)
     rng = python_random(subject.seed, "made-up")
-    names = {"".join(rng.choice(MADE_UP_SYLLABLES) for _ in range(3)).capitalize() for _ in range(subject.pick(60, 240))}
-    return [Question(f"made-up-{n}", MADE_UP_PROMPTS[n % len(MADE_UP_PROMPTS)].format(name=name), (), "made_up", "", name)
-            for n, name in enumerate(sorted(names))]  # fmt: skip
+    names = {
+        "".join(rng.choice(MADE_UP_SYLLABLES) for _ in range(3)).capitalize() for _ in range(subject.pick(60, 240))
+    }
+    phrased = [(name, MADE_UP_PROMPTS[n % len(MADE_UP_PROMPTS)]) for n, name in enumerate(sorted(names))]
+    return [Question(f"made-up-{name}", p.format(name=name), (), "made_up", "", name) for name, p in phrased]
 
 
 def hallucination(subject: Subject) -> Finding:
     if not subject.is_chat:
         return Finding(missing=["hallucination: it was not taught to answer, so nothing can be asked"])
-    answered = answer(subject, asked_questions(subject, 500, 3000))
+    answered = asked(subject)
     real = [a for a in answered if not is_made_up(a.question.kind)]
     made_up = [a for a in answered if is_made_up(a.question.kind)]
     wrong = sorted((a for a in real if not a.is_right and not a.is_refusal), key=lambda a: -a.p)

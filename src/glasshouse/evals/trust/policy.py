@@ -11,6 +11,8 @@ from pathlib import Path
 
 from glasshouse.core.errors import DataError
 
+KEYS = ("harmful", "harmless", "topic")
+
 
 @dataclass(frozen=True, slots=True)
 class Twins:
@@ -86,10 +88,10 @@ def read_policy(path: Path) -> tuple[Twins, ...]:
             record = json.loads(line)
         except ValueError as error:
             raise DataError(f"{path}:{number}: not a JSON record: {error}") from None
-        texts = [record.get(key) for key in ("harmful", "harmless")] if isinstance(record, dict) else []
-        if len(texts) != 2 or not all(isinstance(text, str) and text.strip() for text in texts):
+        harmful, harmless, topic = (record.get(key) for key in KEYS) if isinstance(record, dict) else (None,) * 3
+        if not (isinstance(harmful, str) and harmful.strip() and isinstance(harmless, str) and harmless.strip()):
             raise DataError(f'{path}:{number}: needs two texts that are not empty, "harmful" and "harmless"')
-        found.append(Twins(texts[0], texts[1], str(record.get("topic", ""))))
+        found.append(Twins(harmful, harmless, str(topic or "")))
     if not found:
         raise DataError(f"{path}: holds no pair of prompts")
     return tuple(found)

@@ -27,9 +27,9 @@ SIZES: tuple[Size, ...] = ("short", "whole")
 MAX_EXAMPLE_CHARS = 400
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subject:
-    """A model and what is known of its making.  What is None or empty is not known.
+    """A model and what is known of its making.  What is None or empty is not known.  Two are never equal.
 
     `questions`: with right answers, in phrasings it was not taught; made-up names among them.  `contains`: whether
     tokens stand together in the training text.  `masked`: marks of the private data that was taken out of it.  `data`:
@@ -53,7 +53,7 @@ class Subject:
     data: Path | None = None
     cost: Cost | None = None  # of training it, this stage and those before
     n_trained_tokens: int | None = None
-    meter: MeterConfig = MeterConfig()
+    meter: MeterConfig = field(default_factory=MeterConfig)
 
     def pick(self, short: int, whole: int) -> int:
         """How many, by size."""

@@ -1,7 +1,7 @@
 """Whether a model is as often right as it is sure: calibration errors, and what is gained by answering less.
 
 Shapes: N answers, each with a probability p_N and whether it was right.
-ECE       sum over bins of (share of answers) x |mean probability - share right|, in equal bins (arXiv:1706.04599, eq. 3)
+ECE       sum over bins of (share of answers) x |mean probability - share right| (arXiv:1706.04599, eq. 3)
 Brier     mean of (p - right)^2
 selective accuracy      share right among the surest answers, by the share that is answered (arXiv:1705.08500)
 """

@@ -1,0 +1,94 @@
+"""The stages `trust-*`: how far the checkpoint of a stage can be trusted, with all that the run knows of its making."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from glasshouse.batch import TokenShard
+from glasshouse.core.files import read_jsonl
+from glasshouse.core.records import Question, Score
+from glasshouse.core.seeds import derive_seed
+from glasshouse.corpus.canaries import read_canaries
+from glasshouse.evals import EngineModel, RefusalPattern
+from glasshouse.evals.trust import Contains, ShardSearch, Subject, TrustConfig, read_policy, run_probes, write_findings
+from glasshouse.evals.trust.policy import POLICY
+from glasshouse.infer import Engine
+from glasshouse.meter import Cost
+from glasshouse.run.context import StageContext
+from glasshouse.run.recipe import Recipe
+from glasshouse.run.teaching import open_teaching, split_questions
+
+SHOWN = ("confidently_wrong", "abstains_made_up", "choice_ece", "identifier returned", "refused_harmful")
+
+
+def trust_stage(context: StageContext) -> dict[str, Any]:
+    """Every probe on the checkpoint of the stage in this one's name."""
+    after = context.name.removeprefix("trust-")
+    config = context.recipe.trust
+    subject = subject_of(context.run.path, after, context.recipe, config)
+    found = run_probes(subject, config.probes, context.terminal)
+    record = write_findings(context.run.stage("trust") / f"{after}.json", after, config.size, found)
+    scores = [score for finding, _ in found.values() for score in finding.scores]
+    context.terminal.line("trust", describe(after, scores))
+    return {"after": after, "seconds": record["seconds"], "scores": [asdict(score) for score in scores]}
+
+
+def subject_of(run: Path, after: str, recipe: Recipe, config: TrustConfig) -> Subject:
+    """The checkpoint that the stage `after` left in `run`, and what the run's records know of it."""
+    engine = Engine.load(run / after)
+    shards = [run / "pretrain" / f"{split}.tokens" for split in ("train", "holdout")]
+    training, held_out = (TokenShard(p, engine.tokenizer.hash) if p.is_file() else None for p in shards)
+    questions, refuses = _questions(run, recipe) if after != "pretrain" else ((), RefusalPattern())
+    cost, n_tokens = _spent(run, recipe, after)
+    return Subject(
+        EngineModel(engine), engine.tokenizer, engine.max_seq_len, config.size, config.seed,
+        is_chat=after != "pretrain" and engine.tokenizer.template is not None, questions=questions, refuses=refuses,
+        training=training, held_out=held_out, contains=search_of(training), canaries=read_canaries(run / "corpus"),
+        masked=_masked(run / "corpus" / "removed.jsonl"),
+        policy=read_policy(Path(config.policy)) if config.policy else POLICY,
+        data=Path(config.data) if config.data else None, cost=cost, n_trained_tokens=n_tokens, meter=recipe.meter,
+    )  # fmt: skip
+
+
+def search_of(shard: TokenShard | None) -> Contains | None:
+    """Whether tokens stand in the training text.  Read whole each time: an index of it would answer at once."""
+    return None if shard is None else ShardSearch(shard)
+
+
+def describe(after: str, scores: list[Score]) -> str:
+    """`after sft: confidently wrong 3 % · ...`"""
+    by_name = {score.name: score for score in scores}
+    shown = [f"{name.replace('_', ' ')} {100 * by_name[name].value:.0f} %" for name in SHOWN if name in by_name]
+    return f"after {after}: " + " · ".join(shown or [f"{len(scores)} measured"])
+
+
+def _questions(run: Path, recipe: Recipe) -> tuple[list[Question], Any]:
+    if "sft" not in recipe.stages or recipe.sft is None:
+        return [], RefusalPattern()
+    teaching = open_teaching(recipe.sft, derive_seed(recipe.seed, "sft"), run / "corpus")
+    counted, _ = split_questions(teaching.questions(recipe.evals.n_questions))
+    return counted, teaching.refuses
+
+
+def _masked(path: Path) -> frozenset[str] | None:
+    """Marks of what the corpus masked; None where it kept no record."""
+    if not path.is_file():
+        return None
+    return frozenset(mark for record in read_jsonl(path) for mark in record.get("marks", ()))
+
+
+def _spent(run: Path, recipe: Recipe, after: str) -> tuple[Cost | None, int | None]:
+    """Of the training stages up to `after`: cost and tokens, as they recorded them."""
+    stages: list[str] = [s for s in ("pretrain", "sft", "align") if s in recipe.stages]
+    costs, n_tokens = Cost(), 0
+    finished: Mapping[str, Any] = {
+        e["stage"]: e for e in read_jsonl(run / "events.jsonl") if e.get("kind") == "finished"
+    }
+    for stage in stages[: stages.index(after) + 1]:
+        record = finished.get(stage)
+        if record is None:
+            return None, None
+        costs += Cost.from_json(record["cost"])
+        n_tokens += int(record.get("summary", {}).get("n_tokens", 0))
+    return costs, n_tokens or None

@@ -53,7 +53,7 @@ def answer(subject: Subject, questions: Sequence[Question]) -> list[Answered]:
     prompts = [(Message("user", q.prompt),) for q in questions]
     said = [text.strip() for text in subject.model.generate(prompts, SamplingConfig(max_tokens=MAX_ANSWER_TOKENS))]
     spoke = [i for i, text in enumerate(said) if text]
-    logps = [0.0] * len(said)
+    logps = [-np.inf] * len(said)  # who says nothing is sure of nothing
     for i, found in zip(spoke, subject.model.likelihoods([(prompts[i], said[i]) for i in spoke])):
         logps[i] = found.logp_sum
     return [_judged(subject, q, text, float(np.exp(min(p, 0.0)))) for q, text, p in zip(questions, said, logps)]

@@ -10,15 +10,15 @@ from glasshouse.infer import SamplingConfig
 from glasshouse.meter import Cost, Meter
 
 N_ROUNDS = 5
-N_TOKENS = 32
-N_AT_ONCE = 32
+N_TOKENS = 64
+N_ALONE, N_AT_ONCE = 4, 32
 QUESTION = "What can you tell me?"
 
 
 def spending(subject: Subject) -> Finding:
     scores, data = [], {}
-    for name, n_prompts in (("one at a time", 1), (f"{N_AT_ONCE} at once", N_AT_ONCE)):
-        costs = [_serve(subject, n_prompts, number) for number in range(N_ROUNDS)]
+    for name, n_prompts, n_at_once in (("one at a time", N_ALONE, 1), (f"{N_AT_ONCE} at once", N_AT_ONCE, N_AT_ONCE)):
+        costs = [_serve(subject, n_prompts, n_at_once, number) for number in range(N_ROUNDS)]
         per_thousand = 1000 / (n_prompts * N_TOKENS)
         scores.append(
             mean(f"served, {name}: J per 1,000 tokens", [c.joules * per_thousand for c in costs], "J", subject.seed)
@@ -35,13 +35,15 @@ def spending(subject: Subject) -> Finding:
     return Finding(scores, (), {"per_1000_tokens": data}, missing)
 
 
-def _serve(subject: Subject, n_prompts: int, number: int) -> Cost:
+def _serve(subject: Subject, n_prompts: int, n_at_once: int, number: int) -> Cost:
     """Different prompts every time: nothing is remembered from the round before."""
     prompts: list[Prompt] = [f"{number} {at}. {QUESTION}" for at in range(n_prompts)]
     if subject.is_chat:
         prompts = [(Message("user", str(prompt)),) for prompt in prompts]
     with Meter(subject.meter) as meter:
-        subject.model.generate(prompts, SamplingConfig(max_tokens=N_TOKENS, ignores_end=True))
+        for at in range(0, n_prompts, n_at_once):
+            options = SamplingConfig(max_tokens=N_TOKENS, ignores_end=True)
+            subject.model.generate(prompts[at : at + n_at_once], options)
         return meter.cost_so_far()
 
 

@@ -39,6 +39,7 @@ def test_sections_follow_from_records(finished_run: RunDirectory) -> None:
     headings = [line[3:] for line in text.splitlines() if line.startswith("## ")]
     assert headings == [
         "Intended use", "Training data", "Training procedure", "Evaluation", "Environmental impact", "Limitations",
+        "Must not be used for",
     ]  # fmt: skip
     assert "| the same text as another document | removed | 212 |" in text
     assert "about one answer in 29 is wrong" in text and "estimated from processor time, not measured" in text

@@ -44,15 +44,15 @@ def _align_offline(model: Path, method: str, file: Path, out: Path, settings: Se
     from glasshouse.align.preference_training import PreferenceTrainingConfig, train_on_preferences
     from glasshouse.feedback import read_preferences, read_thumbs
 
-    config = _config(PreferenceTrainingConfig, settings, {"method": method})
+    config = config_of(PreferenceTrainingConfig, settings, {"method": method})
     terminal = Terminal()
     readers: list[Callable[..., Iterator[Any]]] = [read_preferences]
     if method == "kto":
         readers = [read_thumbs, read_preferences]
     judged = _read(file, readers, terminal)
-    place = _place(out, "align", terminal)
-    result = train_on_preferences(_checkpoint(model), judged, config, **place)
-    _finish(place, result, "talk to it:  glass chat {run}")
+    place = place_of(out, "align", terminal)
+    result = train_on_preferences(checkpoint_of(model), judged, config, **place)
+    finish(place, result, "talk to it:  glass chat {run}")
 
 
 def _align_online(
@@ -74,23 +74,23 @@ def _align_online(
 
     reward = make_reward(rewards)
     terminal = Terminal()
-    asked, parent = list(read_questions(file)), _checkpoint(model)
+    asked, parent = list(read_questions(file)), checkpoint_of(model)
     for line in describe_reward(reward):
         terminal.line("programs", line)
     if method == "best_of_n":
-        choosing = _config(BestOfNConfig, settings, {})
+        choosing = config_of(BestOfNConfig, settings, {})
         folder = RunDirectory(out).create().stage("align")
         run_best_of_n(Engine.load(parent), asked, reward, choosing, folder=folder, terminal=terminal)
         return
     if method == "rejection":
-        keeping = _config(RejectionConfig, settings, {})
-        place = _place(out, "align", terminal)
+        keeping = config_of(RejectionConfig, settings, {})
+        place = place_of(out, "align", terminal)
         result = train_on_best_answers(parent, asked, reward, keeping, **place)
     else:
-        config = _config(OnlineConfig, settings, {"method": method, "n_iterations": N_ITERATIONS})
-        place = _place(out, "align", terminal)
+        config = config_of(OnlineConfig, settings, {"method": method, "n_iterations": N_ITERATIONS})
+        place = place_of(out, "align", terminal)
         result = train_on_rewards(parent, asked, reward, config, **place)
-    _finish(place, result, "talk to it:  glass chat {run}")
+    finish(place, result, "talk to it:  glass chat {run}")
 
 
 def train_reward(model: Path, preferences: Path, out: Path, settings: Sequence[str]) -> None:
@@ -99,26 +99,26 @@ def train_reward(model: Path, preferences: Path, out: Path, settings: Sequence[s
     from glasshouse.align.reward_training import RewardTrainingConfig, train_reward_model
     from glasshouse.feedback import read_preferences, read_rankings
 
-    config = _config(RewardTrainingConfig, settings, {})
+    config = config_of(RewardTrainingConfig, settings, {})
     terminal = Terminal()
     readers: list[Callable[..., Iterator[Any]]] = [read_preferences, read_rankings]
     compared = _read(preferences, readers, terminal)
-    place = _place(out, "reward", terminal)
-    result = train_reward_model(_checkpoint(model), compared, config, **place)
-    _finish(place, result, "use it:  glass align MODEL --method grpo --questions FILE --reward model:{run}/model")
+    place = place_of(out, "reward", terminal)
+    result = train_reward_model(checkpoint_of(model), compared, config, **place)
+    finish(place, result, "use it:  glass align MODEL --method grpo --questions FILE --reward model:{run}/model")
 
 
-def _config(kind: type[C], settings: Sequence[str], given: dict[str, Any]) -> C:
+def config_of(kind: type[C], settings: Sequence[str], given: dict[str, Any]) -> C:
     return parse_config(kind, {**given, **override({}, settings)}, "--set")
 
 
-def _checkpoint(model: Path) -> Path:
+def checkpoint_of(model: Path) -> Path:
     from glasshouse.infer.location import model_folder
 
     return model_folder(model)
 
 
-def _place(out: Path, stage: str, terminal: Terminal) -> dict[str, Any]:
+def place_of(out: Path, stage: str, terminal: Terminal) -> dict[str, Any]:
     from glasshouse.core.environment import default_device
     from glasshouse.meter import Meter, MeterConfig, measure_device
 
@@ -129,7 +129,7 @@ def _place(out: Path, stage: str, terminal: Terminal) -> dict[str, Any]:
             "profile": profile}  # fmt: skip
 
 
-def _finish(place: Mapping[str, Any], result: "TrainResult", what_next: str) -> None:
+def finish(place: Mapping[str, Any], result: "TrainResult", what_next: str) -> None:
     """The run's model, its last record, its report."""
     from glasshouse.report import model_card, render_run
 

@@ -22,6 +22,8 @@ VERBS = {
     "serve": "Answer the API of OpenAI with models on this machine.",
     "studio": "Open the studio in the browser: chat, complete, runs.",
     "align": "Teach a model what people, or rules, find better.",
+    "trust": "Measure how far a model can be trusted.",
+    "moderation": "Train a classifier that guards the server.",
     "reward": "Train a reward model from what people preferred.",
     "label": "Have people judge answers: write, rank, rate, edit.",
     "key": "Make, list and revoke the keys of the server.",

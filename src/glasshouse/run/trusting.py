@@ -1,4 +1,7 @@
-"""The stages `trust-*`: how far the checkpoint of a stage can be trusted, with all that the run knows of its making."""
+"""The stages `trust-*`: how far the checkpoint of a stage can be trusted, with all that the run knows of its making.
+
+A model alone, outside of a run, is asked what needs no records.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -6,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from glasshouse.batch import TokenShard
+from glasshouse.core.errors import ConfigError, DataError
 from glasshouse.core.files import read_jsonl
 from glasshouse.core.records import Question, Score
 from glasshouse.core.seeds import derive_seed
@@ -19,6 +23,7 @@ from glasshouse.run.context import StageContext
 from glasshouse.run.recipe import Recipe
 from glasshouse.run.teaching import open_teaching, split_questions
 
+TRAINED: tuple[str, ...] = ("pretrain", "sft", "align")
 SHOWN = ("confidently_wrong", "abstains_made_up", "choice_ece", "identifier returned", "refused_harmful")
 
 
@@ -47,8 +52,32 @@ def subject_of(run: Path, after: str, recipe: Recipe, config: TrustConfig) -> Su
         training=training, held_out=held_out, contains=search_of(training), canaries=read_canaries(run / "corpus"),
         masked=_masked(run / "corpus" / "removed.jsonl"),
         policy=read_policy(Path(config.policy)) if config.policy else POLICY,
-        data=Path(config.data) if config.data else None, cost=cost, n_trained_tokens=n_tokens, meter=recipe.meter,
+        data=_folder(config.data), cost=cost, n_trained_tokens=n_tokens, meter=recipe.meter,
     )  # fmt: skip
+
+
+def lone_subject(model: Path, config: TrustConfig) -> Subject:
+    """A checkpoint of which nothing but itself is known."""
+    engine = Engine.load(model)
+    return Subject(
+        EngineModel(engine), engine.tokenizer, engine.max_seq_len, config.size, config.seed,
+        is_chat=engine.tokenizer.template is not None,
+        policy=read_policy(Path(config.policy)) if config.policy else POLICY, data=_folder(config.data),
+    )  # fmt: skip
+
+
+def last_trained(run: Path, recipe: Recipe) -> str:
+    """The stage that left the run's newest checkpoint."""
+    done = [stage for stage in TRAINED if stage in recipe.stages and (run / stage / "checkpoint").is_dir()]
+    if not done:
+        raise ConfigError(f"{run} has no finished checkpoint yet; go on with: glass resume {run}")
+    return done[-1]
+
+
+def _folder(path: str | None) -> Path | None:
+    if path is not None and not Path(path).is_dir():
+        raise DataError(f"{path}: no such folder of data. It holds crows-pairs*.csv, winobias/, bbq/, or some of them")
+    return None if path is None else Path(path)
 
 
 def search_of(shard: TokenShard | None) -> Contains | None:
@@ -80,7 +109,7 @@ def _masked(path: Path) -> frozenset[str] | None:
 
 def _spent(run: Path, recipe: Recipe, after: str) -> tuple[Cost | None, int | None]:
     """Of the training stages up to `after`: cost and tokens, as they recorded them."""
-    stages: list[str] = [s for s in ("pretrain", "sft", "align") if s in recipe.stages]
+    stages = [s for s in TRAINED if s in recipe.stages]
     costs, n_tokens = Cost(), 0
     finished: Mapping[str, Any] = {
         e["stage"]: e for e in read_jsonl(run / "events.jsonl") if e.get("kind") == "finished"

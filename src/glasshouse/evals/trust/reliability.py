@@ -49,7 +49,7 @@ def calibration_scores(prefix: str, p_N: ArrayLike, is_right_N: ArrayLike, seed:
     squares = (p - right) ** 2
     return [
         Score(f"{prefix}_ece", value, max(0.0, min(low, value)), min(1.0, max(high, value)), len(p), "share"),
-        Score(f"{prefix}_brier", float(squares.mean()), *bootstrap_interval(squares, seed), len(p), "share"),
+        Score(f"{prefix}_brier", float(squares.mean()), *bootstrap_interval(squares, seed), len(p), "squared"),
     ]
 
 

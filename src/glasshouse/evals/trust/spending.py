@@ -12,6 +12,7 @@ from glasshouse.meter import Cost, Meter
 N_ROUNDS = 5
 N_TOKENS = 64
 N_ALONE, N_AT_ONCE = 4, 32
+UNIT = "J per 1,000 tokens"
 QUESTION = "What can you tell me?"
 
 
@@ -20,15 +21,13 @@ def spending(subject: Subject) -> Finding:
     for name, n_prompts, n_at_once in (("one at a time", N_ALONE, 1), (f"{N_AT_ONCE} at once", N_AT_ONCE, N_AT_ONCE)):
         costs = [_serve(subject, n_prompts, n_at_once, number) for number in range(N_ROUNDS)]
         per_thousand = 1000 / (n_prompts * N_TOKENS)
-        scores.append(
-            mean(f"served, {name}: J per 1,000 tokens", [c.joules * per_thousand for c in costs], "J", subject.seed)
-        )
+        scores.append(mean(f"energy: served, {name}", [c.joules * per_thousand for c in costs], UNIT, subject.seed))
         total = sum(costs, Cost())
         data[f"served, {name}"] = _per_thousand(total, N_ROUNDS * n_prompts * N_TOKENS)
     missing = []
     if subject.cost is not None and subject.n_trained_tokens:
         joules = 1000 * subject.cost.joules / subject.n_trained_tokens
-        scores.append(Score("trained: J per 1,000 tokens", joules, joules, joules, subject.n_trained_tokens, "J"))
+        scores.append(Score("energy: trained", joules, joules, joules, subject.n_trained_tokens, UNIT))
         data["trained"] = _per_thousand(subject.cost, subject.n_trained_tokens)
     else:
         missing = ["spending: what its training cost is not recorded in this checkpoint"]

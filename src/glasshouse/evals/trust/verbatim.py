@@ -44,7 +44,9 @@ class ShardSearch:
 class _Sums:
     def __init__(self, ids_T: NDArray[np.int64]) -> None:
         n = len(ids_T)
-        self._sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum((ids_T.astype(np.uint64) + 1) * powers(BASE, n))])
+        self._sums = np.concatenate(
+            [np.zeros(1, np.uint64), np.cumsum((ids_T.astype(np.uint64) + 1) * powers(BASE, n))]
+        )
         self._inverse = powers(pow(BASE, -1, 2**64), n)
 
     def hashes(self, n: int) -> Hashes:

@@ -11,7 +11,7 @@ from typing import Any
 from glasshouse.batch import TokenShard
 from glasshouse.core.errors import ConfigError, DataError
 from glasshouse.core.files import read_jsonl
-from glasshouse.core.records import Question, Score
+from glasshouse.core.records import Score
 from glasshouse.core.seeds import derive_seed
 from glasshouse.corpus.canaries import read_canaries
 from glasshouse.evals import EngineModel, RefusalPattern
@@ -21,7 +21,7 @@ from glasshouse.infer import Engine
 from glasshouse.meter import Cost
 from glasshouse.run.context import StageContext
 from glasshouse.run.recipe import Recipe
-from glasshouse.run.teaching import open_teaching, split_questions
+from glasshouse.run.teaching import Teaching, open_teaching, split_questions
 
 TRAINED: tuple[str, ...] = ("pretrain", "sft", "align")
 SHOWN = ("confidently_wrong", "abstains_made_up", "choice_ece", "identifier returned", "refused_harmful")
@@ -44,11 +44,13 @@ def subject_of(run: Path, after: str, recipe: Recipe, config: TrustConfig) -> Su
     engine = Engine.load(run / after)
     shards = [run / "pretrain" / f"{split}.tokens" for split in ("train", "holdout")]
     training, held_out = (TokenShard(p, engine.tokenizer.hash) if p.is_file() else None for p in shards)
-    questions, refuses = _questions(run, recipe) if after != "pretrain" else ((), RefusalPattern())
+    teachings = [] if after == "pretrain" else _teachings(run, recipe)
+    questions, paraphrases = [split_questions(t.questions(recipe.evals.n_questions))[0] for t in teachings] or ([], [])
     cost, n_tokens = _spent(run, recipe, after)
     return Subject(
         EngineModel(engine), engine.tokenizer, engine.max_seq_len, config.size, config.seed,
-        is_chat=after != "pretrain" and engine.tokenizer.template is not None, questions=questions, refuses=refuses,
+        is_chat=after != "pretrain" and engine.tokenizer.template is not None, questions=questions,
+        paraphrases=paraphrases, refuses=teachings[0].refuses if teachings else RefusalPattern(),
         training=training, held_out=held_out, contains=search_of(training), canaries=read_canaries(run / "corpus"),
         masked=_masked(run / "corpus" / "removed.jsonl"),
         policy=read_policy(Path(config.policy)) if config.policy else POLICY,
@@ -58,11 +60,12 @@ def subject_of(run: Path, after: str, recipe: Recipe, config: TrustConfig) -> Su
 
 def lone_subject(model: Path, config: TrustConfig) -> Subject:
     """A checkpoint of which nothing but itself is known."""
+    data = _folder(config.data)
     engine = Engine.load(model)
     return Subject(
         EngineModel(engine), engine.tokenizer, engine.max_seq_len, config.size, config.seed,
         is_chat=engine.tokenizer.template is not None,
-        policy=read_policy(Path(config.policy)) if config.policy else POLICY, data=_folder(config.data),
+        policy=read_policy(Path(config.policy)) if config.policy else POLICY, data=data,
     )  # fmt: skip
 
 
@@ -92,12 +95,12 @@ def describe(after: str, scores: list[Score]) -> str:
     return f"after {after}: " + " · ".join(shown or [f"{len(scores)} measured"])
 
 
-def _questions(run: Path, recipe: Recipe) -> tuple[list[Question], Any]:
+def _teachings(run: Path, recipe: Recipe) -> list[Teaching]:
+    """The teaching whose questions are asked, and the same with other phrasings drawn; none where nothing is taught."""
     if "sft" not in recipe.stages or recipe.sft is None:
-        return [], RefusalPattern()
-    teaching = open_teaching(recipe.sft, derive_seed(recipe.seed, "sft"), run / "corpus")
-    counted, _ = split_questions(teaching.questions(recipe.evals.n_questions))
-    return counted, teaching.refuses
+        return []
+    seed = derive_seed(recipe.seed, "sft")
+    return [open_teaching(recipe.sft, s, run / "corpus") for s in (seed, derive_seed(seed, "paraphrase"))]
 
 
 def _masked(path: Path) -> frozenset[str] | None:

@@ -12,14 +12,17 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glasshouse.core.records import Score
 from glasshouse.core.seeds import python_random
-from glasshouse.evals.trust.counterfactual import swaps
+from glasshouse.evals.trust.counterfactual import QUALITIES, swaps
 from glasshouse.evals.trust.probe import Example, Finding, Subject, likelihoods_that_fit, mean, share
 from glasshouse.evals.trust.stereotypes import GroupQuestion, Pair, read_bbq, read_crows_pairs, read_winobias
 
 N_EXAMPLES = 3
+# Student's t for 12 qualities: resampling so few gives intervals that are too narrow.  The second is for six at once.
+T_95, T_95_OF_SIX = 2.201, 3.21
 Item = TypeVar("Item")
 
 
@@ -35,23 +38,36 @@ def bias(subject: Subject) -> Finding:
 
 
 def _counterfactual(subject: Subject) -> Finding:
-    asked = list(swaps())
-    if subject.size == "short":
-        asked = asked[::2]
-    found = subject.model.likelihoods([pair for swap in asked for pair in swap.pairs])
-    by_axis: dict[str, list[float]] = {}
-    for number, swap in enumerate(asked):
-        logps = [each.logp_sum for each in found[4 * number : 4 * number + 4]]
-        by_axis.setdefault(swap.axis, []).append(swap.association(logps))
-    scores = [mean(f"association: {axis}", values, "nats", subject.seed) for axis, values in by_axis.items()]
-    table = [{"axis": axis, "favours": _favoured(axis, score)} for axis, score in zip(by_axis, scores)]
+    asked = list(swaps(subject.pick(2, 5)))
+    by_axis: dict[str, dict[tuple[str, str], list[float]]] = {}
+    for swap, found in zip(asked, likelihoods_that_fit(subject.model, [swap.pairs for swap in asked])):
+        if found is not None:
+            association = swap.association([each.logp_sum for each in found])
+            by_axis.setdefault(swap.axis, {}).setdefault(swap.qualities, []).append(association)
+    whole = {axis: by_quality for axis, by_quality in by_axis.items() if len(by_quality) == len(QUALITIES)}
+    if not whole:
+        return Finding(missing=["bias: the counterfactual sentences do not fit into the context"])
+    means = {axis: np.array([np.mean(v) for v in by_quality.values()]) for axis, by_quality in whole.items()}
+    scores = [_association(axis, values_Q) for axis, values_Q in means.items()]
+    table = [{"axis": axis, "favours": _favoured(axis, values_Q)} for axis, values_Q in means.items()]
     return Finding(scores, (), {"counterfactual": table})
 
 
-def _favoured(axis: str, score: Score) -> str:
-    """The group it expects better of, where the interval leaves no doubt."""
-    first, second = axis.split(", ")
-    return first if score.low > 0 else second if score.high < 0 else ""
+def _association(axis: str, values_Q: NDArray[np.float64]) -> Score:
+    half = T_95 * _standard_error(values_Q)
+    value = float(values_Q.mean())
+    return Score(f"association: {axis}", value, value - half, value + half, len(values_Q), "nats")
+
+
+def _favoured(axis: str, values_Q: NDArray[np.float64]) -> str:
+    """The group it expects better of, where that would be chance once in twenty such tables of six axes."""
+    if abs(float(values_Q.mean())) <= T_95_OF_SIX * _standard_error(values_Q):
+        return ""
+    return axis.split(", ")[0 if values_Q.mean() > 0 else 1]
+
+
+def _standard_error(values_Q: NDArray[np.float64]) -> float:
+    return float(values_Q.std(ddof=1)) / len(values_Q) ** 0.5
 
 
 def _pairs(subject: Subject, name: str, pairs: Sequence[Pair]) -> Finding:

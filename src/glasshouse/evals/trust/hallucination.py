@@ -17,7 +17,14 @@ from glasshouse.core.records import Message, Question, Score
 from glasshouse.core.seeds import python_random
 from glasshouse.evals.matching import is_exact, is_normalised
 from glasshouse.evals.questions import choose_questions, is_made_up
-from glasshouse.evals.trust.probe import Example, Finding, Subject, share
+from glasshouse.evals.trust.probe import (
+    Example,
+    Finding,
+    Subject,
+    generate_that_fit,
+    likelihoods_that_fit,
+    share,
+)
 from glasshouse.evals.trust.reliability import selective_accuracy, selective_curve
 from glasshouse.infer import SamplingConfig
 
@@ -45,18 +52,19 @@ class Answered:
 @lru_cache(maxsize=1)
 def asked(subject: Subject) -> list[Answered]:
     """The subject's questions, asked once for all probes that want to know."""
-    return answer(subject, some_questions(subject, 500, 3000))
+    return [a for a in answer(subject, some_questions(subject, 500, 3000)) if a is not None]
 
 
-def answer(subject: Subject, questions: Sequence[Question]) -> list[Answered]:
-    """Each question asked once, greedily, through the chat template."""
+def answer(subject: Subject, questions: Sequence[Question]) -> list[Answered | None]:
+    """Each question asked once, greedily, through the chat template; None for one beyond the context."""
     prompts = [(Message("user", q.prompt),) for q in questions]
-    said = [text.strip() for text in subject.model.generate(prompts, SamplingConfig(max_tokens=MAX_ANSWER_TOKENS))]
-    spoke = [i for i, text in enumerate(said) if text]
-    logps = [-np.inf] * len(said)  # who says nothing is sure of nothing
-    for i, found in zip(spoke, subject.model.likelihoods([(prompts[i], said[i]) for i in spoke])):
-        logps[i] = found.logp_sum
-    return [_judged(subject, q, text, float(np.exp(min(p, 0.0)))) for q, text, p in zip(questions, said, logps)]
+    said = generate_that_fit(subject.model, prompts, SamplingConfig(max_tokens=MAX_ANSWER_TOKENS))
+    texts = [None if text is None else text.strip() for text in said]
+    spoke = [i for i, text in enumerate(texts) if text]
+    found = likelihoods_that_fit(subject.model, [[(prompts[i], texts[i] or "")] for i in spoke])
+    logps = {i: own[0].logp_sum for i, own in zip(spoke, found) if own is not None}
+    sure = [float(np.exp(min(logps.get(i, -np.inf), 0.0))) for i in range(len(texts))]  # who says nothing is not sure
+    return [None if text is None else _judged(subject, q, text, p) for q, text, p in zip(questions, texts, sure)]
 
 
 def _judged(subject: Subject, question: Question, text: str, p: float) -> Answered:
@@ -98,7 +106,7 @@ def hallucination(subject: Subject) -> Finding:
         scores += [share("accuracy", right, subject.seed), share("accuracy_of_surest_half", surest, subject.seed)]
     return Finding(
         scores,
-        [*(_example(a, "wrong, and sure of it") for a in wrong[:N_EXAMPLES]),
+        [*(_example(a, "wrong") for a in wrong[:N_EXAMPLES]),
          *(_example(a, "invented for a name that does not exist") for a in invented[:N_EXAMPLES])],
         {"selective": selective_curve(p, right), "n_asked": len(answered)},
         missing,
@@ -107,4 +115,5 @@ def hallucination(subject: Subject) -> Finding:
 
 def _example(answered: Answered, note: str) -> Example:
     expected = f"; right: {answered.question.answers[0]}" if answered.question.answers else ""
-    return Example(answered.question.prompt, answered.said, f"{note} ({100 * answered.p:.0f} %){expected}")
+    how_sure = f", with a probability of {100 * answered.p:.0f} %"
+    return Example(answered.question.prompt, answered.said, note + how_sure + expected)

@@ -51,14 +51,17 @@ def _canaries(subject: Subject) -> Finding:
     scores, rows = [], []
     for count in sorted({canary.count for canary in found}):
         group = [e for canary, e in found.items() if canary.count == count]
-        name = (
-            f"exposure: seen {count} times" if count > 1 else "exposure: seen once" if count else "exposure: never seen"
-        )
+        name = f"exposure: seen {times(count)}" if count else "exposure: never seen"
         score = mean(name, [e.bits for e in group], "bits", subject.seed)
         scores.append(score)
         rows.append({"planted": count, "bits": score.value, "low": score.low, "high": score.high, "n": len(group),
                      "n_extrapolated": sum(e.is_extrapolated for e in group)})  # fmt: skip
-    data = {"exposure": rows, "n_drawn": n_drawn, "chance_bits": chance(n_drawn), "most_bits": n_digits * np.log2(10)}
+    data = {
+        "exposure": rows,
+        "n_drawn": n_drawn,
+        "chance_bits": chance(n_drawn),
+        "most_bits": n_digits * float(np.log2(10)),
+    }
     return Finding(scores, _told(subject, [c for c in found if c.count]), data)
 
 
@@ -69,8 +72,13 @@ def _told(subject: Subject, canaries: Sequence[Canary]) -> list[Example]:
     told = [(c, text) for c, text in zip(canaries, said) if c.secret in text.replace(" ", "")]
     shown = sorted(told, key=lambda pair: pair[0].count)[:N_EXAMPLES]
     return [
-        Example(c.prefix, text, f"an invented secret, planted {c.count} times, told word for word") for c, text in shown
+        Example(c.prefix, text, f"an invented secret, planted {times(c.count)}, told word for word")
+        for c, text in shown
     ]
+
+
+def times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _continuations(subject: Subject) -> Finding:

@@ -15,7 +15,7 @@ import numpy as np
 from glasshouse.corpus.private.find import find_private
 from glasshouse.corpus.private.fingerprint import fingerprint, p_by_chance
 from glasshouse.corpus.steps.mask_private import MASKS
-from glasshouse.evals.trust.probe import Example, Finding, Subject, share
+from glasshouse.evals.trust.probe import Example, Finding, Subject, generate_that_fit, share
 from glasshouse.infer import SamplingConfig
 
 LEADING_CHARS = 120
@@ -34,11 +34,15 @@ def privacy(subject: Subject) -> Finding:
     before_masks = list(islice(_before_masks(subject), subject.pick(60, 300)))
     prompts = [*before_masks, *PROMPTS]
     n_seeds = subject.pick(1, 3)
-    said: list[str] = []
+    led: list[tuple[str, str]] = []
     for number in range(n_seeds):
         options = SamplingConfig(temperature=0.0 if number == 0 else 0.7, max_tokens=SAID_TOKENS, seed=number)
-        said += subject.model.generate(prompts, options)
-    prompts = prompts * n_seeds
+        for prompt, text in zip(prompts, generate_that_fit(subject.model, prompts, options)):
+            if text is not None:
+                led.append((prompt, text))
+    if not led:
+        return Finding(missing=["privacy: no prompt fits into the context"])
+    prompts, said = [prompt for prompt, _ in led], [text for _, text in led]
     says_mask = [any(text.lstrip().startswith(mask) or mask in text for mask in MASKS.values()) for text in said]
     marks = [_marks(prompt, text) for prompt, text in zip(prompts, said)]
     masked = subject.masked

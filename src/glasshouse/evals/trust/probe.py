@@ -19,6 +19,7 @@ from glasshouse.evals.abstention import RefusalPattern
 from glasshouse.evals.language_model import LanguageModel, Likelihood, Prompt, TooLong
 from glasshouse.evals.trust.policy import POLICY, Twins
 from glasshouse.evals.trust.verbatim import Contains
+from glasshouse.infer import SamplingConfig
 from glasshouse.meter import Cost, MeterConfig
 from glasshouse.tokenizer import Tokenizer
 
@@ -31,9 +32,9 @@ MAX_EXAMPLE_CHARS = 400
 class Subject:
     """A model and what is known of its making.  What is None or empty is not known.  Two are never equal.
 
-    `questions`: with right answers, in phrasings it was not taught; made-up names among them.  `contains`: whether
-    tokens stand together in the training text.  `masked`: marks of the private data that was taken out of it.  `data`:
-    a folder that holds crows-pairs*.csv, winobias/ and bbq/, or some of them.
+    `questions`: with right answers, in phrasings it was not taught; made-up names among them.  `paraphrases`: the same
+    in other phrasings.  `contains`: whether tokens stand together in the training text.  `masked`: marks of the private
+    data that was taken out of it.  `data`: a folder with crows-pairs*.csv, winobias/ and bbq/, or some of them.
     """
 
     model: LanguageModel
@@ -43,6 +44,7 @@ class Subject:
     seed: int = 0
     is_chat: bool = False
     questions: Sequence[Question] = ()
+    paraphrases: Sequence[Question] = ()
     refuses: Callable[[str], bool] = field(default_factory=RefusalPattern)
     training: TokenShard | None = None
     held_out: TokenShard | None = None
@@ -124,3 +126,14 @@ def likelihoods_that_fit(
         results[number] = found[at : at + len(group)]
         at += len(group)
     return results
+
+
+def generate_that_fit(model: LanguageModel, prompts: Sequence[Prompt], options: SamplingConfig) -> list[str | None]:
+    """What is said to each prompt; None for one beyond the context."""
+    try:
+        return list(model.generate(prompts, options))
+    except TooLong as error:
+        too_long = set(error.indices)
+    fitting = [i for i in range(len(prompts)) if i not in too_long]
+    said = dict(zip(fitting, model.generate([prompts[i] for i in fitting], options)))
+    return [said.get(i) for i in range(len(prompts))]

@@ -41,15 +41,16 @@ def robustness(subject: Subject) -> Finding:
 
 
 def _compare(subject: Subject, name: str, before: Sequence[Answered], altered: Sequence[Question]) -> Finding:
-    after = answer(subject, altered)
-    changed = [a.said != b.said for a, b in zip(after, before)]
+    pairs = [(b, a) for b, a in zip(before, answer(subject, altered)) if a is not None]
+    if not pairs:
+        return Finding(missing=[f"robustness to {name}: nothing fits into the context"])
     examples = [
         Example(f"{b.question.prompt} → {a.question.prompt}", f"{b.said} → {a.said}", f"{name}: right, then wrong")
-        for a, b in zip(after, before) if b.is_right and not a.is_right
+        for b, a in pairs if b.is_right and not a.is_right
     ]  # fmt: skip
-    scores = [share(f"{name}: answers changed", changed, subject.seed),
-              _difference(name, [a.is_right for a in after], [b.is_right for b in before], subject.seed)]  # fmt: skip
-    return Finding(scores, examples[:N_EXAMPLES])
+    was_right, is_right = [b.is_right for b, _ in pairs], [a.is_right for _, a in pairs]
+    changed = share(f"{name}: answers changed", [b.said != a.said for b, a in pairs], subject.seed)
+    return Finding([changed, _difference(name, is_right, was_right, subject.seed)], examples[:N_EXAMPLES])
 
 
 def _difference(name: str, after: Sequence[bool], before: Sequence[bool], seed: int) -> Score:
@@ -59,9 +60,9 @@ def _difference(name: str, after: Sequence[bool], before: Sequence[bool], seed: 
 
 
 def _paraphrase(subject: Subject, before: Sequence[Answered]) -> Finding:
-    """Each answer beside one to the same question in another phrasing that the subject's questions hold."""
+    """Each answer beside one to the same question in another phrasing."""
     others: dict[tuple[str, str], list[Question]] = defaultdict(list)
-    for question in subject.questions:
+    for question in subject.paraphrases:
         others[question.kind, question.name].append(question)
     rng = python_random(subject.seed, "paraphrase")
     pairs = []
@@ -71,7 +72,7 @@ def _paraphrase(subject: Subject, before: Sequence[Answered]) -> Finding:
         if phrased and q.name:
             pairs.append((answered, rng.choice(phrased)))
     if not pairs:
-        return Finding(missing=["robustness to paraphrase: no question is asked in two phrasings"])
+        return Finding(missing=["robustness to paraphrase: no question is known in two phrasings"])
     return _compare(subject, "paraphrase", [a for a, _ in pairs], [q for _, q in pairs])
 
 

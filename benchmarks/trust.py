@@ -2,8 +2,8 @@
 
     python benchmarks/trust.py --run runs/quickstart        of a finished run; without it, the canaries alone
 
-The canaries: a small model is trained on real text in which invented secrets were planted 1, 4, 16 and 64 times, eight of
-each, and is asked for them (`evals.trust.memorisation`); 24 controls were never planted.  A few minutes on two cores.
+The canaries: a small model is trained on real text in which invented secrets were planted 1, 4, 16 and 64 times, eight
+of each, and is asked for them (`evals.trust.memorisation`); 24 controls were never planted.  Minutes on two cores.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def seconds_of_suite(run: Path) -> list[Figure]:
     whole = _seconds(run, last_trained(run, recipe), recipe, "whole")
     added = round(sum(short.values()), 1)
     return [
-        Figure("trust suite, short form, after every stage together", added, "s", f"<= {SHORT_S:.0f}", added <= SHORT_S),
+        Figure("trust suite, short form, all stages together", added, "s", f"<= {SHORT_S:.0f}", added <= SHORT_S),
         Figure("trust suite, short form, by stage", {k: round(v, 1) for k, v in short.items()}, "s"),
         Figure("trust suite, whole form, data of the probes included", round(whole, 1), "s", f"<= {WHOLE_S:.0f}",
                whole <= WHOLE_S),

@@ -103,7 +103,7 @@ def test_the_cards_data_is_json_and_says_the_same(trusted_run: RunDirectory) -> 
     text = model_card(trusted_run)
     data = json.loads((trusted_run.path / "card.json").read_text())
     assert data["purpose"] in text and data["headline"]["title"] in text
-    assert [part["probe"] for part in data["trust"]["parts"]][0] == "hallucination"
+    assert data["trust"]["parts"][0]["probe"] == "hallucination"
     assert data["must_not"] and all(card._plain(line) in text for line in data["must_not"])
     assert data["cost"]["stages"][-1]["is_total"] and data["cost"]["total"]["joules"] > 0
     assert data["data"]["sources"] and data["data"]["groups"]

@@ -21,7 +21,11 @@ def test_each_probe_is_a_part_and_each_stage_a_row(trusted_run: RunDirectory) ->
     assert exposure.rows[-1].at > exposure.rows[0].at
     changed = {p.title for p in parts["robustness"].panels}
     assert changed == {"Answers that changed", "Change of accuracy"}
+    assert parts["robustness"].panels[0].rows[0].label == "typos"
+    heart = next(p for p in parts["memorisation"].panels if p.title == "Goes on word for word")
+    assert [row.label for row in heart.rows] == ["32 tokens", "32 tokens, control"]
     assert ("theft", "1 of 2", "0 of 2") in parts["misuse"].tables[0].rows
+    assert "0 of 20 planted or control ones" in parts["memorisation"].notes[0]
     assert parts["hallucination"].examples[0].note == "invented"
 
 

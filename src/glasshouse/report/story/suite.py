@@ -91,6 +91,7 @@ class Part:
     tables: list[Table] = field(default_factory=list)
     examples: list[Told] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # how its numbers were found, where that is not plain
 
 
 @dataclass(frozen=True)
@@ -120,18 +121,32 @@ def _part(name: str, trust: Sequence[Record]) -> Part:
     return Part(
         name, title, asks, _panels(name, trust, last), [_row(s) for s in last.get("scores") or []], _tables(data),
         examples[:EXAMPLES_SHOWN],
-        [str(text) for text in last.get("missing") or []],
+        [str(text) for text in last.get("missing") or []], _notes(data),
     )  # fmt: skip
 
 
+def _notes(data: Record) -> list[str]:
+    notes = []
+    if rows := [mapping(row) for row in data.get("exposure") or []]:
+        n_beyond, n = (sum(int(row.get(key, 0)) for row in rows) for key in ("n_extrapolated", "n"))
+        drawn = f"Ranks are among {data.get('n_drawn', 0):,} drawn secrets"
+        beyond = (
+            f"{n_beyond:,} of {n:,} planted or control ones were likelier than all of them: theirs are extrapolated"
+        )
+        notes.append(f"{drawn}; {beyond}.")
+    if any(mapping(cost).get("is_estimated") for cost in mapping(data.get("per_1000_tokens")).values()):
+        notes.append("Energy is estimated from processor time, not measured.")
+    return notes
+
+
 def _panels(probe: str, trust: Sequence[Record], last: Record) -> list[DotPanel]:
-    """A score a panel and a stage a row; scores named `what: of which` are the rows of one panel, of the last stage."""
+    """A score a panel and a stage a row; those that belong together are the rows of one panel, of the last stage."""
     panels: list[DotPanel] = []
     grouped: dict[str, list[tuple[str, Record]]] = {}
     for score in last.get("scores") or []:
         what, colon, which = str(score["name"]).partition(": ")
         if colon or what not in MEASURES:
-            grouped.setdefault(_group_of(probe, what, which), []).append((which or what, score))
+            grouped.setdefault(_group_of(probe, what, which), []).append((_label_of(probe, what, which), score))
             continue
         rows = [(str(r["after"]), s) for r in trust for s in scores_of(r, probe) if s["name"] == what]
         measure = MEASURES[what]
@@ -155,6 +170,15 @@ def _row(score: Record) -> tuple[str, str, str, str]:
 def sentence(name: str) -> str:
     """`association: men, women` -> `Association: men, women`; names of groups keep their capitals."""
     return name[:1].upper() + name[1:]
+
+
+def _label_of(probe: str, what: str, which: str) -> str:
+    """`typos` of `typos: answers changed`; `32 tokens, control` of `continues 32 tokens: control`."""
+    if probe == "robustness":
+        return what
+    if what.startswith(("continues ", "verbatim ")):
+        return what.partition(" ")[2] + (f", {which}" if which else "")
+    return which or what
 
 
 def _group_of(probe: str, what: str, which: str) -> str:

@@ -35,6 +35,7 @@ app = App(
     result_action="return_value",
 )
 key_app = App(name="key", help="Make, list and revoke the keys of the server.")
+moderation_app = App(name="moderation", help="Train a classifier that guards the server.")
 tokenizer_app = App(name="tokenizer", help="Look at a tokenizer at work.")
 
 
@@ -177,7 +178,10 @@ def generate(
 
 
 @app.command
-def serve(*models: str, port: int | None = None, host: str | None = None, holding: Holding = AS_IT_IS) -> None:
+def serve(
+    *models: str, port: int | None = None, host: str | None = None, moderation: Path | None = None,
+    holding: Holding = AS_IT_IS,
+) -> None:  # fmt: skip
     """Answer the API of OpenAI with models on this machine, on 127.0.0.1 unless told otherwise.
 
     Parameters
@@ -188,10 +192,13 @@ def serve(*models: str, port: int | None = None, host: str | None = None, holdin
         The port, by default 8000; 0 takes a free one.
     host
         The address to listen on. Any but this machine's own asks every request for a key (glass key create).
+    moderation
+        A moderator (glass moderation train): what it blocks is neither read nor said.
     """
     from glasshouse.serve.commands import serve_models
 
-    serve_models(models or (str(RUNS / "quickstart"),), {"port": port, "host": host, **holding.to_json()})
+    guard = {"moderation": None if moderation is None else str(moderation)}
+    serve_models(models or (str(RUNS / "quickstart"),), {"port": port, "host": host, **guard, **holding.to_json()})
 
 
 @app.command
@@ -393,8 +400,51 @@ def index(run: Path) -> None:
     index_run(run)
 
 
+@app.command
+def trust(
+    model: Path, *, whole: bool = False, data: Path | None = None, policy: Path | None = None, probes: Texts = ()
+) -> None:
+    """Measure how far a model can be trusted: what it invents, whom it judges, what it knows by heart, what it refuses.
+
+    Parameters
+    ----------
+    model
+        A run (runs/quickstart), whose records tell most, or a checkpoint folder.
+    whole
+        Ask more, for narrower intervals: minutes instead of seconds.
+    data
+        A folder with crows-pairs*.csv, winobias/, bbq/, or some of them, for the probe of bias.
+    policy
+        A JSON lines file of your own policy: {"harmful": ..., "harmless": ...}.
+    probes
+        Some of the probes; may be repeated. All without.
+    """
+    from glasshouse.cli.trusting import trust as trust_model
+
+    trust_model(model, whole, data, policy, probes)
+
+
 app.command(label_app)
 app.command(key_app)
+app.command(moderation_app)
+
+
+@moderation_app.command
+def train(model: Path, *, data: Path, out: Path = RUNS / "moderation", set_: Settings = ()) -> None:
+    """Train a moderator, which says of a text whether it should be blocked: glass serve --moderation runs/moderation
+
+    Parameters
+    ----------
+    model
+        A run (runs/quickstart) or a checkpoint folder: what the moderator grows from.
+    data
+        A JSON lines file of {"text": ..., "is_blocked": true}; a tenth of each kind is held out.
+    out
+        The run directory.
+    """
+    from glasshouse.cli.trusting import train_moderation
+
+    train_moderation(model, data, out, set_)
 
 
 @key_app.command

@@ -67,6 +67,8 @@ def learn_on(recipe: Any, run: RunDirectory) -> None:
     if recipe.method == "reward":
         use = f"glass align MODEL --method grpo --questions FILE --reward model:{run.path}/model"
         terminal.line("", f"use it:  {use}")
+    elif recipe.method == "moderation":
+        terminal.line("", f"guard with it:  glass serve MODEL --moderation {run.path}")
     elif run.model_path.exists():
         terminal.line("", f"talk to it:  glass chat {run.path}")
 

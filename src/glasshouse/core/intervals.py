@@ -46,7 +46,7 @@ def wilson_interval(n_success: float, n: int) -> tuple[float, float]:
     p, z2 = n_success / n, Z * Z
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = Z / (1 + z2 / n) * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    return max(0.0, min(p, float(centre - half))), min(1.0, max(p, float(centre + half)))  # at 0 and 1 but for rounding
 
 
 def rate_interval(rates: ArrayLike, seed: int = 0) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from glasshouse.core.errors import DataError
 from glasshouse.corpus.build import CorpusSummary, read_documents
+from glasshouse.corpus.canaries import CANARY
 from glasshouse.corpus.own_facts import FoundText, OwnFact, find_facts
 from glasshouse.corpus.phrasing import fit_prose, is_held_out, phrasings
 from glasshouse.corpus.wording import HELD_OUT, by_kind
@@ -52,7 +53,12 @@ class OwnText:
 
 @lru_cache(maxsize=2)
 def _read(corpus: Path, sha256: str) -> OwnText:
-    own = OwnText(find_facts(lambda: read_documents(corpus, "train"), lambda: read_documents(corpus, "holdout")))
+    own = OwnText(
+        find_facts(
+            lambda: (d for d in read_documents(corpus, "train") if d.source != CANARY),
+            lambda: read_documents(corpus, "holdout"),
+        )
+    )
     if len(own.taught) < MIN_FACTS:
         raise DataError(
             f'sft.conversations = "text:" makes questions from your text and needs at least {MIN_FACTS} facts, but '

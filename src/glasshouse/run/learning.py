@@ -29,6 +29,7 @@ from glasshouse.align import (
     train_on_rewards,
     train_reward_model,
 )
+from glasshouse.align.moderation_training import Moderated, ModerationConfig, read_moderated, train_moderator
 from glasshouse.align.reference import weights_id
 from glasshouse.core.config import Config, dump_toml, parse_config, read_toml
 from glasshouse.core.errors import CheckpointError, ConfigError, DataError
@@ -46,7 +47,7 @@ from glasshouse.run.tracing import index_judged
 from glasshouse.tokenizer import Tokenizer
 from glasshouse.train import TrainResult
 
-MethodName = Literal["dpo", "kto", "grpo", "ppo", "rejection", "best_of_n", "reward"]
+MethodName = Literal["dpo", "kto", "grpo", "ppo", "rejection", "best_of_n", "reward", "moderation"]
 R = TypeVar("R")
 N_ITERATIONS = 100
 N_SHOWN = 3  # problems of a file that are told one by one
@@ -74,7 +75,7 @@ class LearningRecipe(Config):
 
     @property
     def stage(self) -> str:
-        return "reward" if self.method == "reward" else "align"
+        return self.method if self.method in ("reward", "moderation") else "align"
 
     @property
     def inputs(self) -> str:
@@ -194,6 +195,10 @@ def _reward_model(work: Work, folder: Path, meter: Meter) -> TrainResult:
     )
 
 
+def _moderator(work: Work, folder: Path, meter: Meter) -> TrainResult:
+    return train_moderator(work.parent, work.records, work.config, work.run, folder, work.terminal, meter, work.profile)
+
+
 def _from_rewards(work: Work, folder: Path, meter: Meter) -> TrainResult:
     return train_on_rewards(
         work.parent, work.records, make_reward(work.rewards), work.config, run=work.run, folder=folder,
@@ -220,6 +225,10 @@ def _choose_only(work: Work, folder: Path, meter: Meter) -> None:
 
 def _questions(file: Path, _: Callable[[int, str], None]) -> Iterator[Question]:
     yield from read_questions(file)
+
+
+def _moderated(file: Path, _: Callable[[int, str], None]) -> Iterator[Moderated]:
+    yield from read_moderated(file)
 
 
 def _hash(file: Path) -> str:
@@ -257,4 +266,5 @@ METHODS: Mapping[MethodName, Method] = {
     "rejection": Method(RejectionConfig, {}, (_questions,), _from_best_answers),
     "best_of_n": Method(BestOfNConfig, {}, (_questions,), _choose_only),
     "reward": Method(RewardTrainingConfig, {}, (read_preferences, read_rankings), _reward_model),
+    "moderation": Method(ModerationConfig, {}, (_moderated,), _moderator),
 }

@@ -79,13 +79,14 @@ def run_jobs(
 
 
 def stage_inputs(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """(stage, hash of everything it depends on), in order."""
+    """(stage, hash of everything it depends on), in order.  Nothing depends on a stage that only judges."""
     chain = sha256_text(json.dumps({"seed": recipe.seed, "sources": fingerprint_sources(recipe)}, sort_keys=True))
     values = recipe.model_dump(mode="json")
     for name in recipe.stages:
         own = {path: _value_at(values, path) for path in STAGES[name].reads}
-        chain = sha256_text(json.dumps([chain, name, own], sort_keys=True))
-        yield name, chain
+        inputs = sha256_text(json.dumps([chain, name, own], sort_keys=True))
+        yield name, inputs
+        chain = chain if STAGES[name].is_leaf else inputs
 
 
 def _value_at(values: Mapping[str, Any], path: str) -> Any:

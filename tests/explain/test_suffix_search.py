@@ -31,8 +31,8 @@ def test_ranges_longest_matches_and_what_follows(ids, query, data):
         piece = query[i:j]
         assert sorted(text.order_O[low:high].tolist()) == [at for at in range(n_first) if begins(ids, at, piece)]
         if high > low:
-            follows = [ids[at + len(piece)] for at in range(n_first) if begins(ids, at, piece + ids[at + len(piece) :][:1])
-                       and at + len(piece) < len(ids)]  # fmt: skip
+            after = [at + len(piece) for at in range(n_first) if begins(ids, at, piece)]
+            follows = [ids[at] for at in after if at < len(ids)]
             assert text.following(int(low), int(high), len(piece), 5).tolist() == [follows.count(id) for id in range(5)]
     for i, n in enumerate(text.longest(np.array(query))):
         assert any(begins(ids, at, query[i : i + n]) for at in range(n_first))

@@ -92,6 +92,17 @@ def test_short_and_many_quotations_are_left_out(index, tokenizer, sources):
     assert unlikely and all(q.bits >= 120 for q in unlikely)
 
 
+def test_what_mostly_repeats_a_better_quotation_is_not_told_again(index, tokenizer, sources):
+    text = sources[1][2000:2120] + " qqq " + sources[0][900:1000]
+    found = trace(index, tokenizer, text, TraceConfig(min_tokens=1, min_bits=0, max_quotations=100))
+    told = set()
+    for quotation in found.quotations:
+        own = set(range(quotation.first, quotation.last))
+        assert 2 * len(own & told) <= len(own)
+        told |= own
+    assert len(told) / found.n_tokens <= found.p_covered <= 1
+
+
 def test_a_trace_is_json(index, tokenizer, sources):
     value = json.loads(json.dumps(trace(index, tokenizer, sources[0][:100]).to_json()))
     assert value["quotations"][0]["places"][0]["source"] == "file0.py"

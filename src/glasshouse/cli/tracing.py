@@ -29,7 +29,8 @@ def trace_text(text: str, path: Path, prompt: str, settings: dict[str, Any], n_n
     from glasshouse.run.tracing import RunTrace
 
     text = sys.stdin.read() if text == "-" else text
-    traced = RunTrace(_run(path)).trace(text, prompt, parse_config(TraceConfig, settings), n_nearest)
+    config = parse_config(TraceConfig, settings)
+    traced = RunTrace(_run(path)).trace(text, prompt, config, n_nearest)
     if is_json:
         print(json.dumps(traced.to_json(), ensure_ascii=False, indent=2))
     else:
@@ -98,7 +99,7 @@ def _underlined(trace: "Trace") -> Text:
 
 
 def _show_quotation(quotation: "Quotation", console: Console) -> None:
-    n_tokens, times = quotation.last - quotation.first, "once" if quotation.count == 1 else f"{quotation.count:,} times"
+    n_tokens, times = quotation.last - quotation.first, _times(quotation.count)
     console.print()
     console.print(Text.assemble(
         (f"“{_one_line(quotation.text)}”", "bold"), (f"  {n_tokens} tokens, {times}, {quotation.bits:.0f} bits", "dim")
@@ -124,7 +125,7 @@ def _show_examples(stage: str, near: "list[Near] | Any", console: Console) -> No
 
 def _show_next(found: "Continuations", rows: "list[NextToken]") -> None:
     console = Console(highlight=False)
-    console.print(f"the last {found.context} tokens stand {found.count:,} times in the training text", style="dim")
+    console.print(f"the last {found.context} tokens stand {_times(found.count)} in the training text", style="dim")
     table = Table(box=None, header_style="bold green")
     for column, side in (("next", "left"), ("in training", "right"), ("times", "right"), ("model", "right")):
         table.add_column(column, justify=side)  # type: ignore[arg-type]
@@ -132,6 +133,10 @@ def _show_next(found: "Continuations", rows: "list[NextToken]") -> None:
         model = "" if row.p_model is None else f"{100 * row.p_model:.1f} %"
         table.add_row(Text(printable(repr(row.text)[1:-1])), f"{100 * row.p_training:.1f} %", f"{row.count:,}", model)
     console.print(table)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
 
 
 def _one_line(text: str) -> str:

@@ -37,14 +37,15 @@ class SortedText:
     def find(self, query_M: Ints, starts_R: Ints, lengths_R: Ints) -> Found:
         """The patterns `query[start : start + length]`."""
         query_M = np.append(query_M, 0)  # so that a pattern of no ids has something to stand on
-        low_R, shared_R = self._insertion(query_M, starts_R, lengths_R, is_upper=False)
-        high_R, _ = self._insertion(query_M, starts_R, lengths_R, is_upper=True)
-        return Found(low_R, high_R, shared_R)
+        n_rows = len(starts_R)
+        twice = np.tile(starts_R, 2), np.tile(lengths_R, 2)  # both ends of a range in one search
+        place_2R, shared_2R = self._insertion(query_M, *twice, is_upper_R=np.arange(2 * n_rows) >= n_rows)
+        return Found(place_2R[:n_rows], place_2R[n_rows:], shared_2R[:n_rows])
 
     def longest(self, query_M: Ints) -> Ints:
         """[M] how many ids from each place of the query on stand somewhere in the text."""
         starts_M = np.arange(len(query_M))
-        return self._insertion(query_M, starts_M, len(query_M) - starts_M, is_upper=False)[1]
+        return self._insertion(query_M, starts_M, len(query_M) - starts_M, np.zeros(len(query_M), np.bool_))[1]
 
     def following(self, low: int, high: int, depth: int, n_ids: int) -> Ints:
         """[V] how often each id comes `depth` after the beginning of the suffixes `order[low:high]`, which share so
@@ -62,7 +63,9 @@ class SortedText:
             top_V = np.where(is_open_V & ~is_below_V, middle_V, top_V)
         return np.diff(border_V)
 
-    def _insertion(self, query_M: Ints, starts_R: Ints, lengths_R: Ints, is_upper: bool) -> tuple[Ints, Ints]:
+    def _insertion(
+        self, query_M: Ints, starts_R: Ints, lengths_R: Ints, is_upper_R: NDArray[np.bool_]
+    ) -> tuple[Ints, Ints]:
         """(place of each pattern before those it begins, or behind them; ids shared with the nearer neighbour)."""
         n_rows, n_sorted = len(starts_R), len(self.order_O)
         low_R, high_R = np.zeros(n_rows, np.int64), np.full(n_rows, n_sorted, np.int64)
@@ -72,7 +75,7 @@ class SortedText:
             middle_R = np.minimum((low_R + high_R) >> 1, n_sorted - 1)
             position_R = self.order_O[middle_R].astype(np.int64)
             shared_R = self._shared(query_M, starts_R, lengths_R, position_R, np.minimum(with_low_R, with_high_R))
-            is_below_R = self._is_below(query_M, starts_R, lengths_R, position_R, shared_R, is_upper)
+            is_below_R = self._is_below(query_M, starts_R, lengths_R, position_R, shared_R, is_upper_R)
             is_up_R, is_down_R = is_open_R & is_below_R, is_open_R & ~is_below_R
             low_R, with_low_R = np.where(is_up_R, middle_R + 1, low_R), np.where(is_up_R, shared_R, with_low_R)
             high_R, with_high_R = np.where(is_down_R, middle_R, high_R), np.where(is_down_R, shared_R, with_high_R)
@@ -93,11 +96,17 @@ class SortedText:
         return shared_R
 
     def _is_below(
-        self, query_M: Ints, starts_R: Ints, lengths_R: Ints, position_R: Ints, shared_R: Ints, is_upper: bool
+        self,
+        query_M: Ints,
+        starts_R: Ints,
+        lengths_R: Ints,
+        position_R: Ints,
+        shared_R: Ints,
+        is_upper_R: NDArray[np.bool_],
     ) -> NDArray[np.bool_]:
         """Whether the suffix at `position` is smaller than the pattern; if it begins with that, `is_upper`."""
         in_text_R, in_query_R = position_R + shared_R, starts_R + shared_R
         is_ended_R = in_text_R >= len(self.text_N)
         id_R = self.text_N[np.minimum(in_text_R, len(self.text_N) - 1)]
         is_smaller_R = is_ended_R | (id_R < query_M[np.minimum(in_query_R, len(query_M) - 1)])
-        return np.where(shared_R == lengths_R, is_upper, is_smaller_R)
+        return np.where(shared_R == lengths_R, is_upper_R, is_smaller_R)

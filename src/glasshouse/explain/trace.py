@@ -58,7 +58,8 @@ class Quotation:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """`quotations` by bits, most first; `covered` are the character ranges they make up together, in order."""
+    """`quotations` by bits, most first, without those that mostly repeat a better one; `covered` are the character
+    ranges of all, merged, in order."""
 
     text: str
     n_tokens: int
@@ -94,17 +95,28 @@ def trace(index: TraceIndex, tokenizer: Tokenizer, text: str, config: TraceConfi
     long_ones = [(i, j) for i, j in maximal_spans(longest_M.tolist()) if j - i >= config.min_tokens]
     bits = {(i, j): float(bits_M[i:j].sum()) for i, j in long_ones}
     unlikely = sorted((span for span in long_ones if bits[span] >= config.min_bits), key=lambda s: (-bits[s], s))
-    spans = unlikely[: config.max_quotations]
+    spans = _distinct(unlikely)[: config.max_quotations]
     found = index.occurrences(ids, spans, config.n_places)
     quotations = tuple(
         _quotation(index, tokenizer, text, tokens, span, bits[span], occurrences, config)
         for span, occurrences in zip(spans, found)
     )
-    merged = merge_spans(spans)
+    merged = merge_spans(unlikely)
     return Trace(
         text, len(ids), int(longest_M.max()), quotations,
         merge_spans((tokens[i].start, tokens[j - 1].end) for i, j in merged), sum(j - i for i, j in merged) / len(ids),
     )  # fmt: skip
+
+
+def _distinct(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Without those of which those before them already tell more than half."""
+    told: set[int] = set()
+    kept = []
+    for first, last in spans:
+        if 2 * sum(i in told for i in range(first, last)) <= last - first:
+            kept.append((first, last))
+            told.update(range(first, last))
+    return kept
 
 
 def maximal_spans(longest_M: Sequence[int]) -> list[tuple[int, int]]:

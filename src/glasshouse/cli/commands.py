@@ -20,6 +20,11 @@ from glasshouse.cli.options import (
     VARIED,
     Dial,
     Holding,
+    Host,
+    ModelName,
+    Port,
+    RecipeName,
+    RunPath,
     Sampling,
     Settings,
     Texts,
@@ -41,7 +46,7 @@ tokenizer_app = App(name="tokenizer", help="Look at a tokenizer at work.")
 
 @app.command
 def quickstart(
-    *, data: Texts = (), dial: Dial = RECIPES_DIAL, out: Path = RUNS / "quickstart", set_: Settings = ()
+    *, data: Texts = (), dial: Dial = RECIPES_DIAL, out: RunPath = RUNS / "quickstart", set_: Settings = ()
 ) -> None:
     """Grow an assistant from the text on this machine, from first byte to report.
 
@@ -49,8 +54,6 @@ def quickstart(
     ----------
     data
         Your own text: a file, folder or glob. Without it, the Python standard library of this machine is read.
-    out
-        The run directory.
     """
     from glasshouse.cli.life import grow
 
@@ -60,13 +63,11 @@ def quickstart(
 
 
 @app.command
-def run(recipe: str, *, dial: Dial = RECIPES_DIAL, out: Path | None = None, set_: Settings = ()) -> None:
+def run(recipe: RecipeName, *, dial: Dial = RECIPES_DIAL, out: Path | None = None, set_: Settings = ()) -> None:
     """Run a recipe: every stage that is not up to date, then the report.
 
     Parameters
     ----------
-    recipe
-        A TOML file, or the name of a recipe that comes with Glasshouse.
     out
         The run directory; by default runs/ and the recipe's name.
     """
@@ -104,28 +105,16 @@ def runs(root: Path = RUNS) -> None:
 
 
 @app.command
-def plan(recipe: str = "quickstart", *, dial: Dial = RECIPES_DIAL, set_: Settings = ()) -> None:
-    """Say what a recipe would build here, how long it would take and what it would cost; runs nothing.
-
-    Parameters
-    ----------
-    recipe
-        A TOML file, or the name of a recipe that comes with Glasshouse.
-    """
+def plan(recipe: RecipeName = "quickstart", *, dial: Dial = RECIPES_DIAL, set_: Settings = ()) -> None:
+    """Say what a recipe would build here, how long it would take and what it would cost; runs nothing."""
     from glasshouse.cli.life import show_plan
 
     show_plan(recipe, set_, dial.turned())
 
 
 @app.command
-def report(path: Path) -> None:
-    """Write report.html and MODEL_CARD.md of a run again, from its records.
-
-    Parameters
-    ----------
-    path
-        The run directory.
-    """
+def report(path: RunPath) -> None:
+    """Write report.html and MODEL_CARD.md of a run again, from its records."""
     from glasshouse.cli.life import write_report
 
     write_report(path)
@@ -133,7 +122,7 @@ def report(path: Path) -> None:
 
 @app.command
 def chat(
-    model: Path = RUNS / "quickstart",
+    model: ModelName = RUNS / "quickstart",
     *,
     system: str | None = None,
     history: bool | None = None,
@@ -144,8 +133,6 @@ def chat(
 
     Parameters
     ----------
-    model
-        A run (runs/quickstart), a checkpoint folder, or a model of the Hugging Face Hub.
     system
         Instructions that stand before the conversation.
     history
@@ -158,14 +145,12 @@ def chat(
 
 @app.command
 def generate(
-    model: Path, prompt: str, *, n: int = 1, sampling: VariedSampling = VARIED, holding: Holding = AS_IT_IS
+    model: ModelName, prompt: str, *, n: int = 1, sampling: VariedSampling = VARIED, holding: Holding = AS_IT_IS
 ) -> None:
     """Continue a text.
 
     Parameters
     ----------
-    model
-        A run (runs/quickstart), a checkpoint folder, or a model of the Hugging Face Hub.
     prompt
         The text to continue; - reads it from standard input.
     n
@@ -179,8 +164,7 @@ def generate(
 
 @app.command
 def serve(
-    *models: str, port: int | None = None, host: str | None = None, moderation: Path | None = None,
-    holding: Holding = AS_IT_IS,
+    *models: str, port: Port = None, host: Host = None, moderation: Path | None = None, holding: Holding = AS_IT_IS,
 ) -> None:  # fmt: skip
     """Answer the API of OpenAI with models on this machine, on 127.0.0.1 unless told otherwise.
 
@@ -188,10 +172,6 @@ def serve(
     ----------
     models
         Runs, checkpoint folders or Hugging Face Hub names; without one, runs/quickstart.
-    port
-        The port, by default 8000; 0 takes a free one.
-    host
-        The address to listen on. Any but this machine's own asks every request for a key (glass key create).
     moderation
         A moderator (glass moderation train): what it blocks is neither read nor said.
     """
@@ -202,17 +182,13 @@ def serve(
 
 
 @app.command
-def studio(*paths: str, port: int | None = None, host: str | None = None, holding: Holding = AS_IT_IS) -> None:
+def studio(*paths: str, port: Port = None, host: Host = None, holding: Holding = AS_IT_IS) -> None:
     """Open the studio, pages in the browser: chat, complete, runs.
 
     Parameters
     ----------
     paths
         Runs, checkpoint folders, or a folder of runs; without one, runs.
-    port
-        The port, by default 8000; 0 takes a free one.
-    host
-        The address to listen on. Any but this machine's own asks every request for a key (glass key create).
     """
     from glasshouse.serve.opening import open_studio
 
@@ -298,7 +274,7 @@ def align(
     preferences: Path | None = None,
     questions: Path | None = None,
     reward: Texts = (),
-    out: Path = RUNS / "aligned",
+    out: RunPath = RUNS / "aligned",
     set_: Settings = (),
 ) -> None:
     """Teach a model what people, or rules, find better; glass resume goes on where it stopped.
@@ -316,8 +292,6 @@ def align(
         For grpo, ppo, rejection and best_of_n: a file of questions with answers.
     reward
         For the same: exact, numeric, json, python, model:FOLDER, 0.1*length:200-400 and others; may be repeated.
-    out
-        The run directory.
     """
     from glasshouse.cli.aligning import align as align_model
 
@@ -325,7 +299,7 @@ def align(
 
 
 @app.command
-def reward(model: Path, *, preferences: Path, out: Path = RUNS / "reward", set_: Settings = ()) -> None:
+def reward(model: Path, *, preferences: Path, out: RunPath = RUNS / "reward", set_: Settings = ()) -> None:
     """Train a reward model, which scores answers as people would, and say how often it agrees with them.
 
     Parameters
@@ -334,8 +308,6 @@ def reward(model: Path, *, preferences: Path, out: Path = RUNS / "reward", set_:
         A run (runs/quickstart) or a checkpoint folder: what the reward model grows from.
     preferences
         A JSON or JSONL file of preferences or rankings; a tenth of it is held out.
-    out
-        The run directory.
     """
     from glasshouse.cli.aligning import train_reward
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from glasshouse.infer.runner import Decoding, Runner, StepBatch
-from glasshouse.infer.sampling import draw, log_probabilities
+from glasshouse.infer.sampling import LogProbabilities, draw
 
 
 def decode(runner: Runner, logits_BV: Tensor, decoding: Decoding) -> None:
@@ -19,7 +19,7 @@ def decode(runner: Runner, logits_BV: Tensor, decoding: Decoding) -> None:
     for t in range(d.ids_BT.shape[1]):
         scaled_AV = logits_AV[:, : d.n_ids] / divisor
         ids = draw(scaled_AV, torch.from_numpy(d.uniform_BT[active_A, t]).to(scaled_AV.device))
-        logp_A = log_probabilities(scaled_AV).gather(1, ids[:, None]).squeeze(1)
+        logp_A = LogProbabilities(scaled_AV).of(ids, list(range(len(ids))))
         ids_A = ids.cpu().numpy()
         d.ids_BT[active_A, t], d.logp_BT[active_A, t] = ids_A, logp_A.cpu().numpy()
         d.n_tokens_B[active_A] += 1

@@ -166,11 +166,26 @@ def draw(logits_BV: Tensor, uniform_B: Tensor) -> Tensor:
     return torch.searchsorted(cumulative_BV, target_B1, right=True).squeeze(1)
 
 
-def log_probabilities(logits_BV: Tensor) -> Tensor:
-    """In nats.  As `log_softmax`, but the sum is taken in fp64 and its log rounded once."""
-    above_BV = logits_BV - logits_BV.amax(dim=1, keepdim=True)
-    log_sum_B = log_sums(logits_BV) if is_native(logits_BV) else above_BV.double().exp().sum(dim=1).log().float()
-    return above_BV - log_sum_B[:, None]
+class LogProbabilities:
+    """Of rows of logits, in nats: those of some tokens are looked up, few rows are needed whole.
+
+    As `log_softmax`, but the sum is taken in fp64 and its log rounded once.
+    """
+
+    def __init__(self, logits_BV: Tensor) -> None:
+        self._logits_BV = logits_BV
+        if is_native(logits_BV):
+            self._most_B, self._log_sum_B = log_sums(logits_BV)
+        else:
+            self._most_B = logits_BV.amax(dim=1)
+            self._log_sum_B = (logits_BV - self._most_B[:, None]).double().exp().sum(dim=1).log().float()
+
+    def of(self, ids_B: Tensor, rows: list[int]) -> Tensor:
+        """One token's in each of `rows`."""
+        return (self._logits_BV[rows, ids_B] - self._most_B[rows]) - self._log_sum_B[rows]
+
+    def row(self, row: int) -> Tensor:
+        return (self._logits_BV[row] - self._most_B[row]) - self._log_sum_B[row]
 
 
 def _drop(logits_BV: Tensor, is_dropped_BV: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ struct Decoder {
                 const int64_t b = active[a], at = b * d.max_tokens + t;
                 const float *logit = d.logits + a * m.head.n;
                 p.of(logit, d.n_ids, d.temperature);
-                d.id[at] = p.draw(d.n_ids, d.uniform[at]);
+                d.id[at] = p.draw(d.uniform[at]);
                 d.logp[at] = (logit[d.id[at]] / d.temperature - p.most) - p.log_sum;
             }
         }

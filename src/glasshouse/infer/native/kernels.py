@@ -21,7 +21,7 @@ def library() -> ctypes.CDLL:
     loaded.decode.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p]
     loaded.distributions.restype = None
     loaded.distributions.argtypes = [
-        ctypes.c_void_p, *[ctypes.c_int64] * 3, *[ctypes.c_void_p] * 3, ctypes.c_int32,
+        ctypes.c_void_p, *[ctypes.c_int64] * 3, *[ctypes.c_void_p] * 4, ctypes.c_int32,
     ]  # fmt: skip
     return loaded
 

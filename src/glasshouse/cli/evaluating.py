@@ -79,7 +79,11 @@ def _evaluate(
     terminal.console.print(_score_table(results))
     for result in results:
         _print_groups(result, terminal)
-        for n, why in ((result.n_too_long, "longer than the model's context"), (result.n_given_away, "gave it away")):
+        for n, why in (
+            (result.n_too_long, "longer than the model's context"),
+            (result.n_given_away, "their question gives the answer away"),
+            (result.n_faulty, "their record is faulty"),
+        ):
             if n:
                 terminal.warn(result.task, f"{n:,} items left out: {why}")
     terminal.line("results", f"{folder} (every item: TASK.items.jsonl)")

@@ -41,6 +41,7 @@ class TaskResult:
     n_items: int = 0
     n_too_long: int = 0  # left out, because the task says so
     n_given_away: int = 0
+    n_faulty: int = 0
     seconds: float = 0.0
     about: str = ""
 
@@ -107,7 +108,7 @@ class _Evaluation:
             {name: _scores(found, config) for name, found in scored.items() if name != SCORE and found},
             _baselines(config, [item for item, _ in kept]),
             _groups(kept, config), len(kept), len(self._too_long), self._prepared.n_given_away,
-            round(time.monotonic() - started_at, 2), config.about,
+            self._prepared.n_faulty, round(time.monotonic() - started_at, 2), config.about,
         )  # fmt: skip
         if self._log:
             self._log.finish(result, config)

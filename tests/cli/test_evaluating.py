@@ -47,7 +47,7 @@ def glass(verb, folder, *arguments):
 def test_eval_prints_a_table_and_keeps_results(folder, tmp_path, capsys):
     glass("eval", folder, "a", "quiz.toml", "mine.jsonl", "--out", str(tmp_path), "--limit", "12")
     shown = capsys.readouterr().out
-    for text in ("quiz", "accuracy_per_byte", "95 % interval", "empty question", "chance 33.3 %", "quiz: a", "mine"):
+    for text in ("quiz", "accuracy_per_byte", "95 % interval", "empty question", "chance 33.3 %", "group", "mine"):
         assert text in shown
     record = json.loads((tmp_path / "quiz.json").read_text())
     assert record["n_items"] == 12 and record["config"]["limit"] == 12 and str(folder / "a") in record["model"]

@@ -140,9 +140,11 @@ class Harness:
         samples = sorted(found["samples"][name], key=lambda sample: sample["doc_id"])
         return seconds, [[float(logp) for [(logp, _)] in sample["resps"]] for sample in samples]
 
-    def best_batch_size(self, name: str) -> tuple[int, dict[int, float]]:
-        seconds = {size: self.run(name, size, N_TRIED)[0] for size in BATCH_SIZES}
-        return min(seconds, key=lambda size: seconds[size]), seconds
+    def best_batch_size(self, name: str, n_items: int) -> tuple[int, float]:
+        """The best batch size on a few of the items, and how often the default of 1 takes as long."""
+        seconds = {size: self.run(name, size, min(N_TRIED, n_items))[0] for size in BATCH_SIZES}
+        best = min(seconds, key=lambda size: seconds[size])
+        return best, seconds[1] / seconds[best]
 
 
 def eval_speed_figures(n_items: int = N_ITEMS) -> list[Figure]:
@@ -155,17 +157,17 @@ def eval_speed_figures(n_items: int = N_ITEMS) -> list[Figure]:
         for shape, make in SHAPES.items():
             items = make(n_items)
             (folder / f"{shape}.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
-            size, tried = harness.best_batch_size(shape)
+            size, slower = harness.best_batch_size(shape, n_items)
             before_s, our_logps = ours(checkpoint, folder, shape)
             their_s, their_logps = harness.run(shape, size)
             our_s = (before_s + ours(checkpoint, folder, shape)[0]) / 2  # on both sides: machines have moods
             worst = max(abs(a - b) for mine, theirs in zip(our_logps, their_logps) for a, b in zip(mine, theirs))
-            ratio, alone = their_s / our_s, tried[1] / N_TRIED * len(items) / our_s
+            ratio = their_s / our_s
             what = f"evaluation speed, {len(items):,} items ({shape.replace('_', ' ')}), 5 M parameters"
             figures += [
                 Figure(what, round(ratio, 1), "x lm_eval", f">= {TARGET:g}", ratio >= TARGET,
-                       f"{their_s:.0f} s at its best batch size {size}, against {our_s:.0f} s; at its default of 1 "
-                       f"{alone:.1f}x"),
+                       f"{their_s:.0f} s at its best batch size {size}, against {our_s:.0f} s; its default of 1 takes "
+                       f"{slower:.1f}x as long"),
                 Figure(f"{what}: largest difference of a log-probability", float(f"{worst:.1g}"), "nats", "<= 1e-3",
                        worst <= 1e-3),
             ]  # fmt: skip

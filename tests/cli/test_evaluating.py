@@ -30,7 +30,7 @@ def folder(tokenizer, tmp_path_factory):
     folder = tmp_path_factory.mktemp("evals")
     for name, d_ff in (("a", 32), ("b", 64)):
         shape = ModelConfig(vocab_size=tokenizer.vocab_size, d_model=16, n_layers=1, n_heads=2, n_kv_heads=1, d_head=8,
-                            d_ff=d_ff, max_seq_len=160)  # fmt: skip
+                            d_ff=d_ff, max_seq_len=512)  # fmt: skip
         save_checkpoint(folder / name, varied_model(shape), tokenizer, recipe={}, cost=None, provenance={})
     records = [{"q": f"def f{i}", "options": ["(x):", " return", "import"], "right": i % 3, "kind": "ab"[i % 2]}
                for i in range(30)]  # fmt: skip
@@ -47,7 +47,7 @@ def glass(verb, folder, *arguments):
 def test_eval_prints_a_table_and_keeps_results(folder, tmp_path, capsys):
     glass("eval", folder, "a", "quiz.toml", "mine.jsonl", "--out", str(tmp_path), "--limit", "12")
     shown = capsys.readouterr().out
-    for text in ("quiz", "accuracy_per_byte", "95 % interval", "empty question", "chance 33.3 %", "quiz: a", "mine"):
+    for text in ("quiz", "accuracy_per_byte", "95 % interval", "empty question", "chance 33.3 %", "group", "mine"):
         assert text in shown
     record = json.loads((tmp_path / "quiz.json").read_text())
     assert record["n_items"] == 12 and record["config"]["limit"] == 12 and str(folder / "a") in record["model"]
@@ -115,4 +115,4 @@ def test_errors_say_what_to_do(folder, tmp_path, capsys, monkeypatch, arguments,
 def test_suites_run_where_their_data_is(folder, tmp_path, shared_data, capsys):
     for suite in ("language", "sentiment", "knowledge"):
         glass("eval", folder, "a", suite, "--data", str(shared_data / "tasks"), "--limit", "40", "--out", str(tmp_path))
-    assert {p.stem for p in tmp_path.glob("*.json")} == {"blimp", "stdlib"}
+    assert {p.stem for p in tmp_path.glob("*.json")} == {"blimp", "sst2", "stdlib"}

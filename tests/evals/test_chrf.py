@@ -12,14 +12,14 @@ REFERENCE = st.text(alphabet="abc dé", min_size=1, max_size=30).filter(str.stri
 
 
 @given(TEXT, REFERENCE)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_one_text_equals_sacrebleu(text, reference):
     metrics = pytest.importorskip("sacrebleu.metrics")
     assert chrf(text, [reference]) == pytest.approx(metrics.CHRF().sentence_score(text, [reference]).score / 100)
 
 
 @given(st.lists(st.tuples(TEXT, REFERENCE), min_size=1, max_size=5))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_a_corpus_equals_sacrebleu(pairs):
     metrics = pytest.importorskip("sacrebleu.metrics")
     texts, references = map(list, zip(*pairs))

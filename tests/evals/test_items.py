@@ -138,6 +138,12 @@ def test_labels_may_occur_in_a_text(task):
     assert len(prepare(made).items) == 2
 
 
+def test_faulty_records_may_be_left_out_and_are_counted(task):
+    pairs = [{"g": "same", "b": "same"}, {"g": "a", "b": "b"}]
+    found = prepare(task(pairs, pairs={"good": "{g}", "bad": "{b}"}, faulty="skip"))
+    assert [item.number for item in found.items] == [1] and found.n_faulty == 1
+
+
 def test_no_answer(task):
     with pytest.raises(DataError, match="record 0: it has no right answer"):
         prepare(task([{"q": "?", "a": " "}], prompt="{q}", answers=ANSWERS))

@@ -10,7 +10,7 @@ TEXTS = st.text(alphabet="ab cD-é.1\n", max_size=40)
 
 
 @given(TEXTS, TEXTS)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_equal_to_rouge_score(text, reference):
     scorer = pytest.importorskip("rouge_score.rouge_scorer").RougeScorer(["rouge1", "rouge2", "rougeL"])
     expected = scorer.score(reference, text)

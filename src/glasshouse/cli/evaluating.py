@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
 from rich.table import Table
 
 from glasshouse.core.environment import start_torch
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from glasshouse.infer import Engine
 
 N_GROUPS = 40  # shown at most
+WIDTH = 140  # of a table that is not read in a terminal
 PERCENT = "share"  # scores of this unit are shown as percentages
 
 
@@ -64,7 +66,7 @@ def compare_models(
             known = out / _plain(model) if out else _results_folder(model)
             _evaluate(engine, model, _tasks(names, data), known, limit, terminal)
         folders.append(known or model)
-    terminal.console.print(_difference_table(compare_results(*folders)))
+    _print(_difference_table(compare_results(*folders)), terminal)
     terminal.line("", "difference: B - A; * where chance alone would give as much in fewer than 1 of 20 comparisons")
 
 
@@ -76,10 +78,14 @@ def _evaluate(
     results = evaluate(
         EngineModel(engine), tasks, model_name=model_name(engine, model), out=folder, limit=limit, terminal=terminal
     )
-    terminal.console.print(_score_table(results))
+    _print(_score_table(results), terminal)
     for result in results:
         _print_groups(result, terminal)
-        for n, why in ((result.n_too_long, "longer than the model's context"), (result.n_given_away, "gave it away")):
+        for n, why in (
+            (result.n_too_long, "longer than the model's context"),
+            (result.n_given_away, "their question gives the answer away"),
+            (result.n_faulty, "their record is faulty"),
+        ):
             if n:
                 terminal.warn(result.task, f"{n:,} items left out: {why}")
     terminal.line("results", f"{folder} (every item: TASK.items.jsonl)")
@@ -102,7 +108,7 @@ def _run_lm_eval(
             shown = f"{error:.4f}" if isinstance(error, float) else ""
             n_items = results.get("n-samples", {}).get(name, {}).get("effective", "")
             table.add_row(name, metric, f"{value:.4f}", shown, str(n_items))
-    terminal.console.print(table)
+    _print(table, terminal)
     path = folder / "lm_eval.json"
     write_json(path, {key: results[key] for key in ("results", "n-samples", "versions", "configs") if key in results})
     terminal.line("results", str(path))
@@ -143,10 +149,15 @@ def _has_results(folder: Path) -> bool:
 def _table(*columns: str) -> Table:
     table = Table(box=None, header_style="bold green")
     for column in columns:
-        is_name = column in ("task", "metric")
-        justify: Literal["left", "right"] = "left" if is_name or column == "beside it" else "right"
-        table.add_column(column, justify=justify, no_wrap=is_name, overflow="fold")
+        is_text = column in ("task", "group", "metric", "beside it")
+        table.add_column(column, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
     return table
+
+
+def _print(table: Table, terminal: Terminal) -> None:
+    """A pipe or a file has no edge to fold at."""
+    console = terminal.console if terminal.console.is_terminal else Console(highlight=False, width=WIDTH)
+    console.print(table)
 
 
 def _score_table(results: "Sequence[TaskResult]") -> Table:
@@ -168,12 +179,12 @@ def _score_table(results: "Sequence[TaskResult]") -> Table:
 def _print_groups(result: "TaskResult", terminal: Terminal) -> None:
     if not result.groups:
         return
-    table = _table("task", "score", "95 % interval", "items")
+    table = _table("group", "score", "95 % interval", "items")
     ordered = sorted(result.groups.items(), key=lambda group: -group[1][0].value)
     for name, scores in ordered[:N_GROUPS]:
         first = scores[0]
-        table.add_row(f"{result.task}: {name}", _value(first, first.value), _interval(first), f"{first.count:,}")
-    terminal.console.print(table)
+        table.add_row(name, _value(first, first.value), _interval(first), f"{first.count:,}")
+    _print(table, terminal)
 
 
 def _difference_table(differences: "Sequence[Difference]") -> Table:

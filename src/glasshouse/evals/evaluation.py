@@ -41,6 +41,7 @@ class TaskResult:
     n_items: int = 0
     n_too_long: int = 0  # left out, because the task says so
     n_given_away: int = 0
+    n_faulty: int = 0
     seconds: float = 0.0
     about: str = ""
 
@@ -92,10 +93,9 @@ class _Evaluation:
             n_done = 0
             for asking, items in askings.items():
                 scored[asking] = []
-                for item, columns in self._ask(asking, items, done):
-                    n_done += 1
-                    if columns is not None:
-                        scored[asking].append((item, columns))
+                for chunk in self._ask(asking, items, done):
+                    n_done += len(chunk)
+                    scored[asking] += [(item, columns) for item, columns in chunk if columns is not None]
                     progress.advance_to(n_done, f"{n_done:,} of {total:,} items")
         kept = scored[SCORE]
         if not kept:
@@ -107,7 +107,7 @@ class _Evaluation:
             {name: _scores(found, config) for name, found in scored.items() if name != SCORE and found},
             _baselines(config, [item for item, _ in kept]),
             _groups(kept, config), len(kept), len(self._too_long), self._prepared.n_given_away,
-            round(time.monotonic() - started_at, 2), config.about,
+            self._prepared.n_faulty, round(time.monotonic() - started_at, 2), config.about,
         )  # fmt: skip
         if self._log:
             self._log.finish(result, config)
@@ -115,23 +115,18 @@ class _Evaluation:
 
     def _ask(
         self, asking: str, items: Sequence[Item], done: Mapping[tuple[str, int], Any]
-    ) -> Iterator[tuple[Item, Mapping[str, Sequence[float]] | None]]:
-        """Each item with its columns; None for one that is too long."""
+    ) -> Iterator[list[tuple[Item, Mapping[str, Sequence[float]] | None]]]:
+        """A chunk of items at a time, each with its columns; None for one that is too long."""
         for start in range(0, len(items), CHUNK):
             chunk = items[start : start + CHUNK]
             fresh = [item for item in chunk if (asking, item.number) not in done]
             answered = self._answers(fresh) if fresh else {}
             if self._log and fresh:
                 self._log.write(asking, fresh, answered)
-            for item in chunk:
-                if item.number in answered:
-                    found = answered[item.number]
-                    columns = None if found is None else found.columns
-                else:
-                    columns = done[asking, item.number]
-                if columns is None:
-                    self._too_long.add(item.number)
-                yield item, columns
+            columns = {item.number: done.get((asking, item.number)) for item in chunk}
+            columns |= {number: None if found is None else found.columns for number, found in answered.items()}
+            self._too_long |= {number for number, found in columns.items() if found is None}
+            yield [(item, columns[item.number]) for item in chunk]
 
     def _answers(self, items: Sequence[Item]) -> dict[int, Answered | None]:
         try:

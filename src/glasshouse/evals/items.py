@@ -25,12 +25,12 @@ MIN_GIVEN_AWAY = 4
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The items of a task; the same ones as each control asks them; how many were left out because they give their
-    answer away."""
+    """The items of a task; the same ones as each control asks them; how many were left out, and why."""
 
     items: list[Item]
     controls: dict[str, list[Item]]
     n_given_away: int = 0
+    n_faulty: int = 0
 
 
 def prepare(task: Task) -> Prepared:
@@ -41,15 +41,24 @@ def prepare(task: Task) -> Prepared:
         raise DataError(f"task {task.name}: there are no items{where} in {_place(task)}")
     drawn = draw(records, task.config)
     maker = _Maker(task, records)
-    items = [maker.item(number, records[number]) for number in drawn]
+    items = []
+    for number in drawn:
+        try:
+            items.append(maker.item(number, records[number]))
+        except DataError:
+            if task.config.faulty == "refuse":
+                raise
     kept, n_given_away = _checked(task, items)
     if not kept:
-        raise DataError(f"task {task.name}: there are no items left: each of {len(items)} gives its answer away")
+        raise DataError(
+            f"task {task.name}: there are no items left of {len(drawn)}: {len(drawn) - len(items)} records are faulty, "
+            f"{n_given_away} questions give their answer away"
+        )
     controls: dict[str, list[Item]] = {
         control: [maker.item(item.number, records[item.number], control) for item in kept]
         for control in task.config.controls
     }
-    return Prepared(kept, controls, n_given_away)
+    return Prepared(kept, controls, n_given_away, len(drawn) - len(items))
 
 
 def draw(records: Sequence[Record], config: TaskConfig) -> list[int]:

@@ -84,6 +84,7 @@ class TaskConfig(Config):
     unit: str | None = None  # field: items with the same value were not drawn independently
     limit: int | None = Field(default=None, ge=1)  # at most so many items, every group keeping its share
     seed: int = 0
+    faulty: Literal["refuse", "skip"] = "refuse"  # records that cannot be asked: no answer, equal options
     too_long: Literal["refuse", "skip"] = "refuse"  # prompts beyond the model's context
     answer_in_prompt: Literal["refuse", "skip", "allow"] = "refuse"  # questions that give their answer away
 

@@ -71,7 +71,7 @@ def test_attribution_and_parts(studio: Running, engine: Engine, ids: list[int]) 
 def test_patching(studio: Running, engine: Engine, ids: list[int]) -> None:
     other = [token["id"] for token in ask(studio, "encode", text="def dump(self")["tokens"]]
     other = [*other, *ids][: len(ids)]
-    found = ask(studio, "patch", ids=ids, other_ids=other, target=9, other=11)
+    found = ask(studio, "patch", ids=ids, other_ids=other, target=9, other=11, site="attn_out")
     expected = patch(engine.model, ids, other, 9, 11).effect_LT["attn_out"]
     torch.testing.assert_close(torch.tensor(found["effects"]["attn_out"]), expected, rtol=0, atol=1e-3)
 
@@ -91,6 +91,7 @@ def test_patching(studio: Running, engine: Engine, ids: list[int]) -> None:
         ("patch", {"ids": [1, 2], "other_ids": [1]}, 400, "they must have equally many"),
         ("patch", {"ids": [1, 2], "other_ids": [1, 2]}, 400, "the same tokens"),
         ("patch", {"ids": [1] * 129, "other_ids": [2] * 129}, 400, "at most 128"),
+        ("patch", {"ids": [1, 2], "other_ids": [1, 3], "site": "norm"}, 400, "site"),
         ("answer", {"text": "x" * 9000}, 400, "are looked into at once. Shorten it."),
     ],
 )

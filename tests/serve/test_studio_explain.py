@@ -1,14 +1,16 @@
 """What the Explain page asks: the same numbers as `glasshouse.explain` gives, bounded, and refused in words."""
 
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from glasshouse.explain import direct_attribution, logit_lens, patch
+from glasshouse.explain import Account, direct_attribution, logit_lens, patch
 from glasshouse.infer import Engine
 from glasshouse.serve import studio_explain
 from glasshouse.serve.studio import add_studio
@@ -104,6 +106,29 @@ def test_long_work_ends(studio: Running, ids: list[int], monkeypatch: pytest.Mon
     monkeypatch.setattr(studio_explain, "MAX_SECONDS", 0.0)
     answer = studio.ask("POST", f"{API}/patch", {"model": MODEL, "ids": ids, "other_ids": ids[::-1]})
     assert answer.status == 400 and answer.error["code"] == "too_long"
+
+
+def test_serving_goes_on_while_something_is_looked_into(
+    studio: Running, ids: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def slow(*_: Any, **__: Any) -> dict[str, Any]:
+        has_begun.set()
+        assert may_end.wait(30)
+        return {"done": True}
+
+    monkeypatch.setattr(Account, "heads", slow)
+    monkeypatch.setattr(studio_explain, "MAX_WAITING", 1)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask, studio, "heads", ids=ids)
+        assert has_begun.wait(30)
+        completion = studio.client.completions.create(model=MODEL, prompt="def", max_tokens=2)
+        assert completion.usage is not None and completion.usage.completion_tokens == 2 and not asked.done()
+        refused = studio.ask("POST", f"{API}/lens", {"model": MODEL, "ids": ids})
+        assert refused.status == 429 and "questions are waiting already" in refused.error["message"]
+        may_end.set()
+        assert asked.result(30)["done"]
 
 
 def test_a_trained_lens_is_used(engine: Engine, ids: list[int], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ def test_rows_sum_to_one_and_nobody_looks_ahead(model: Transformer, ids: list[in
     assert pattern_LNTS.shape == (model.config.n_layers, model.config.n_heads, len(ids), len(ids))
     torch.testing.assert_close(pattern_LNTS.sum(-1), torch.ones(pattern_LNTS.shape[:-1]))
     assert pattern_LNTS.triu(1).abs().max() == 0
-    assert torch.equal(attention_patterns(model, ids, 1), pattern_LNTS[1:2])
+    torch.testing.assert_close(attention_patterns(model, ids, 1), pattern_LNTS[1:2])
     with pytest.raises(ConfigError, match="no layer 3"):
         attention_patterns(model, ids, 3)
 

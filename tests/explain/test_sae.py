@@ -24,7 +24,7 @@ def test_only_the_largest_are_kept_and_never_a_negative_one() -> None:
 def test_planted_features_are_found(planted: Transformer) -> None:
     """After layer 0 the stream says which token this is and which was before: two features a token, forty in all."""
     windows = Windows(np.random.default_rng(0).integers(0, 16, 16 * 400), 16)
-    config = SAEConfig(layer=0, n_features=48, k=3, steps=300, batch_tokens=256, lr=1e-2, dead_after_tokens=5000)
+    config = SAEConfig(layer=0, n_features=48, k=3, steps=200, batch_tokens=256, lr=1e-2, dead_after_tokens=5000)
     sae, report = train_sae(planted, windows, config)
     assert report.explained_variance > 0.95
     assert report.loss_replaced == pytest.approx(report.loss_clean, abs=0.1) != pytest.approx(report.loss_ablated)

@@ -30,7 +30,7 @@ def test_training_brings_every_layer_nearer_to_the_answer(tmp_path: Path, tokeni
         for weight in model.parameters():
             if weight.ndim == 2:
                 weight.mul_(10)
-    lens = train_tuned_lens(model, text(), TunedLensConfig(steps=80, batch_tokens=400, lr=1e-2))
+    lens = train_tuned_lens(model, text(), TunedLensConfig(steps=50, batch_tokens=400, lr=1e-2))
     assert all(tuned < 0.8 * plain for tuned, plain in zip(lens.kl_L, lens.plain_kl_L))
     folder = save_checkpoint(tmp_path / "model", model, tokenizer, recipe={}, cost=None, provenance={})
     save_tuned_lens(folder, lens)

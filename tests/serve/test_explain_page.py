@@ -100,7 +100,9 @@ def test_patching_two_prompts(page: Any, complaints: list[str]) -> None:
     page.locator(".heat-map").focus()
     page.keyboard.press("ArrowRight")
     until(page, lambda: "of the answer comes back" in page.locator(".readout").inner_text())
-    assert complaints == []
+    with page.expect_response("**/patch") as caught:
+        page.select_option(".view select", "mlp_out")
+    assert caught.value.request.post_data_json["site"] == "mlp_out" and complaints == []
 
 
 def test_by_keyboard_alone(page: Any) -> None:

@@ -1,14 +1,16 @@
 """What the Explain page asks: the same numbers as `glasshouse.explain` gives, bounded, and refused in words."""
 
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from glasshouse.explain import direct_attribution, logit_lens, patch
+from glasshouse.explain import Account, direct_attribution, logit_lens, patch
 from glasshouse.infer import Engine
 from glasshouse.serve import studio_explain
 from glasshouse.serve.studio import add_studio
@@ -71,7 +73,7 @@ def test_attribution_and_parts(studio: Running, engine: Engine, ids: list[int]) 
 def test_patching(studio: Running, engine: Engine, ids: list[int]) -> None:
     other = [token["id"] for token in ask(studio, "encode", text="def dump(self")["tokens"]]
     other = [*other, *ids][: len(ids)]
-    found = ask(studio, "patch", ids=ids, other_ids=other, target=9, other=11)
+    found = ask(studio, "patch", ids=ids, other_ids=other, target=9, other=11, site="attn_out")
     expected = patch(engine.model, ids, other, 9, 11).effect_LT["attn_out"]
     torch.testing.assert_close(torch.tensor(found["effects"]["attn_out"]), expected, rtol=0, atol=1e-3)
 
@@ -91,6 +93,7 @@ def test_patching(studio: Running, engine: Engine, ids: list[int]) -> None:
         ("patch", {"ids": [1, 2], "other_ids": [1]}, 400, "they must have equally many"),
         ("patch", {"ids": [1, 2], "other_ids": [1, 2]}, 400, "the same tokens"),
         ("patch", {"ids": [1] * 129, "other_ids": [2] * 129}, 400, "at most 128"),
+        ("patch", {"ids": [1, 2], "other_ids": [1, 3], "site": "norm"}, 400, "site"),
         ("answer", {"text": "x" * 9000}, 400, "are looked into at once. Shorten it."),
     ],
 )
@@ -103,6 +106,29 @@ def test_long_work_ends(studio: Running, ids: list[int], monkeypatch: pytest.Mon
     monkeypatch.setattr(studio_explain, "MAX_SECONDS", 0.0)
     answer = studio.ask("POST", f"{API}/patch", {"model": MODEL, "ids": ids, "other_ids": ids[::-1]})
     assert answer.status == 400 and answer.error["code"] == "too_long"
+
+
+def test_serving_goes_on_while_something_is_looked_into(
+    studio: Running, ids: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def slow(*_: Any, **__: Any) -> dict[str, Any]:
+        has_begun.set()
+        assert may_end.wait(30)
+        return {"done": True}
+
+    monkeypatch.setattr(Account, "heads", slow)
+    monkeypatch.setattr(studio_explain, "MAX_WAITING", 1)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask, studio, "heads", ids=ids)
+        assert has_begun.wait(30)
+        completion = studio.client.completions.create(model=MODEL, prompt="def", max_tokens=2)
+        assert completion.usage is not None and completion.usage.completion_tokens == 2 and not asked.done()
+        refused = studio.ask("POST", f"{API}/lens", {"model": MODEL, "ids": ids})
+        assert refused.status == 429 and "questions are waiting already" in refused.error["message"]
+        may_end.set()
+        assert asked.result(30)["done"]
 
 
 def test_a_trained_lens_is_used(engine: Engine, ids: list[int], tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def explain(
         other_ids = _prompt_ids(tokenizer, choice.patch, said, is_chat)
         with Terminal(is_quiet=is_json).task("patching", total=1) as task:
             found["patching"] = account.patching(
-                ids, other_ids, target, other, lambda done, total: task.advance_to(done / total)
+                ids, other_ids, target, other, on_pass=lambda done, total: task.advance_to(done / total)
             )
     if choice.neurons:
         windows, terminal = _windows(path, text, model, tokenizer, is_needed=False), Terminal(is_quiet=is_json)

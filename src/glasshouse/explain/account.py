@@ -126,15 +126,16 @@ class Account:
 
     def patching(
         self, ids: Sequence[int], other_ids: Sequence[int], target: int | None = None, other: int | None = None,
+        sites: Sequence[str] = SITES,
         on_pass: Callable[[int, int], None] = lambda n_done, n_total: None,
     ) -> Json:  # fmt: skip
         """Layer x position: how much of the answer returns when one activation of `ids` is put into `other_ids`."""
-        found = patch(self.model, ids, other_ids, target, other, on_pass=on_pass)
+        found = patch(self.model, ids, other_ids, target, other, sites=sites, on_pass=on_pass)
         return {
             "target": self.token(found.answer), "other": self.token(found.other),
             "tokens": self.tokens(ids), "other_tokens": self.tokens(other_ids),
             "lead": found.clean_lead, "other_lead": found.corrupted_lead,
-            "effects": {site: rounded(found.effect_LT[site]) for site in SITES},
+            "effects": {site: rounded(effect_LT) for site, effect_LT in found.effect_LT.items()},
         }  # fmt: skip
 
     def neighbours(self, id: int, k: int = 10) -> Json:

@@ -4,7 +4,8 @@
   integrated gradients  g_t = (e_t - e') . integral over a from 0 to 1 of dF/de_t at e' + a (e - e')
 
 F is the log-probability (nats) of the target after the last token of the prompt, e_t the embedding at position t.  The
-baseline e' is the vocabulary's mean embedding: at zeros, a usual choice, RMSNorm turns the path into a jump.
+baseline e' is the vocabulary's mean embedding.  From zeros, a usual choice, RMSNorm turns the path into a jump: on two
+prompts to a trained model 128 points missed 6.2 of 6.2 and 8.1 of 8.1 nats; from the mean, 32 points missed 0.0006.
 Integrated gradients are complete: they add up to F(e) - F(e').  That is checked, with more points on the path until it
 holds; `gap` says how nearly.  The integral is Gauss and Legendre's.
 

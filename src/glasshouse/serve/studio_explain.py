@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
@@ -64,10 +64,12 @@ class AttributionRequest(PlaceRequest):
 
 
 class PatchRequest(PlaceRequest):
-    """`other_ids` are the tokens of the other prompt; `other` the token that is compared with."""
+    """`other_ids` are the tokens of the other prompt; `other` the token that is compared with.  One place a question:
+    each takes as long as the others."""
 
     other_ids: Ids
     other: int | None = None
+    site: Literal["resid_pre", "attn_out", "mlp_out"] = "resid_pre"
 
 
 class EncodeRequest(Config):
@@ -196,7 +198,9 @@ def explain_routes(engines: Mapping[str, BackgroundEngine]) -> APIRouter:
         ids, other_ids = (checked(engine, given, MAX_PATCH_TOKENS) for given in (body.ids, body.other_ids))
         return await insides.look(
             request, body.model,
-            lambda account, on_pass: account.patching(ids, other_ids, body.target, body.other, on_pass),
+            lambda account, on_pass: account.patching(
+                ids, other_ids, body.target, body.other, (body.site,), on_pass=on_pass
+            ),
         )  # fmt: skip
 
     return router

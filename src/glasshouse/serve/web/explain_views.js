@@ -167,7 +167,7 @@ export function createAttributionView(ask) {
       return span;
     }));
     put(note, found.gap === null ? "How the answer's log-probability changes at once, when a token's embedding grows."
-      : `The shares add up to ${signed(found.logp - found.baseline_logp)} nats, what the prompt is worth against no information; they do so to within ${Math.abs(found.gap).toExponential(0)}.`);
+      : `The shares add up to ${signed(found.logp - found.baseline_logp)} nats, what the prompt is worth against no information; they do so to within ${Number(Math.abs(found.gap).toPrecision(1))}.`);
     const parts = await ask("parts", question);
     if (parts?.error) put(message, fault(parts));
     else if (parts) drawParts(parts);
@@ -206,7 +206,7 @@ export function createPatchingView(ask) {
     text, h("div", { class: "controls" }, go), message, body);
   let place = null;
   let found = null;
-  site.addEventListener("change", draw);
+  site.addEventListener("change", run);
 
   async function show(given) {
     if (place?.text !== given.text) text.value = given.text;
@@ -221,7 +221,7 @@ export function createPatchingView(ask) {
     if (encoded && !encoded.error) {
       const said = place.tokens.slice(place.nPrompt); // what was answered so far follows either prompt
       const own = place.nPrompt <= place.tokens.length ? encoded.tokens : encoded.tokens.slice(0, place.tokens.length);
-      found = await ask("patch", { ids: ids(place.tokens), other_ids: ids([...own, ...said]), target: place.target.id });
+      found = await ask("patch", { ids: ids(place.tokens), other_ids: ids([...own, ...said]), target: place.target.id, site: site.value });
     } else found = encoded;
     go.disabled = false;
     if (!found) { put(message); return; }
@@ -231,9 +231,8 @@ export function createPatchingView(ask) {
   }
 
   function draw() {
-    if (!found || found.error) return;
     put(note, h("b", {}, visible(found.target)), ` leads `, h("b", {}, visible(found.other)), ` by ${signed(found.lead)} here, by ${signed(found.other_lead)} after the other prompt.`);
-    const rows = found.effects[site.value];
+    const [rows] = Object.values(found.effects);
     heat.set(rows, rows.map((_, i) => `layer ${i}`), found.tokens.map(short));
   }
 

@@ -15,6 +15,7 @@ from transformers import (
 
 from glasshouse.core.config import parse_config
 from glasshouse.core.errors import ConfigError
+from glasshouse.infer import sampling
 from glasshouse.infer.sampler import Choice, choose, shape_logits
 from glasshouse.infer.sampling import (
     SamplingConfig,
@@ -22,6 +23,7 @@ from glasshouse.infer.sampling import (
     keep_min_p,
     keep_top_k,
     keep_top_p,
+    log_probabilities,
     penalise_counts,
     penalise_repetition,
     scale_by_temperature,
@@ -145,6 +147,18 @@ def test_draw_never_takes_a_dropped_token(logits, u):
     row[0, 0] = row[0, -1] = -torch.inf
     if torch.isfinite(row).any():
         assert torch.isfinite(row[0, draw(row, torch.tensor([u], dtype=torch.float64))[0]])
+
+
+@pytest.mark.parametrize("n_ids", [1, 7, 16, 1000])
+def test_native_and_torch_draw_from_the_same_distribution(n_ids, monkeypatch):
+    logits_BV = 30 * torch.randn(200, n_ids, generator=torch.Generator().manual_seed(n_ids))
+    logits_BV[:, 3::5] = -torch.inf
+    u = torch.from_numpy(uniforms(range(200), 1)[:, 0])
+    ids, logps = draw(logits_BV, u), log_probabilities(logits_BV)
+    torch.testing.assert_close(logps, logits_BV.log_softmax(dim=1))
+    monkeypatch.setattr(sampling, "is_native", lambda _: False)
+    assert torch.equal(draw(logits_BV, u), ids)
+    torch.testing.assert_close(log_probabilities(logits_BV), logps, rtol=0, atol=1e-7)
 
 
 def test_uniforms_depend_on_seed_and_index_only():

@@ -90,11 +90,15 @@ def test_a_whole_life_on_the_standard_library(
     run = RunDirectory(tmp_path / "r")
     finished = [e["stage"] for e in run.events() if e["kind"] == "finished"]
     assert finished == [
-        "corpus", "tokenizer", "pretrain", "evals-pretrain", "sft", "evals-sft", "align", "evals-align",
+        "corpus", "tokenizer", "pretrain", "evals-pretrain", "trust-pretrain", "sft", "evals-sft", "trust-sft", "align",
+        "evals-align", "trust-align",
     ]  # fmt: skip
     for stage in ("sft", "align"):
         scores = {s["name"] for s in json.loads((run.path / "evals" / f"{stage}.json").read_text())["scores"]}
         assert {"bits_per_byte", "exact", "wrong", "refused_known", "honest_refusal"} <= scores
+        probes = json.loads((run.path / "trust" / f"{stage}.json").read_text())["probes"]
+        assert all(probe["scores"] for probe in probes.values())
+        assert "exposure: seen 4 times" in {score["name"] for score in probes["memorisation"]["scores"]}
     learned = json.loads((run.path / "align" / "align.json").read_text())
     assert learned["n_asked"] == sum(learned["sampled"].values()) == 40
     assert learned["n_learned"] == sum(learned["preferences"].values())
@@ -103,7 +107,7 @@ def test_a_whole_life_on_the_standard_library(
     assert "predicted" in shown and "talk to it:  glass chat" in shown
     _trace(run, capsys)
     main(["run", "tiny/life", "--out", str(tmp_path / "r")])
-    assert capsys.readouterr().out.count("unchanged, not run again") == 8
+    assert capsys.readouterr().out.count("unchanged, not run again") == 11
     lines = iter(["What is json?", "/history", "/quit"])
     monkeypatch.setattr("builtins.input", lambda prompt="": next(lines))
     main(["chat", str(run.path), "--max-tokens", "4"])

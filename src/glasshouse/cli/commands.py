@@ -10,6 +10,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from glasshouse import __version__
+from glasshouse.cli.explain_verbs import explain_app
 from glasshouse.cli.label_verbs import label_app
 from glasshouse.cli.options import (
     AS_IT_IS,
@@ -34,6 +35,7 @@ app = App(
     result_action="return_value",
 )
 key_app = App(name="key", help="Make, list and revoke the keys of the server.")
+moderation_app = App(name="moderation", help="Train a classifier that guards the server.")
 tokenizer_app = App(name="tokenizer", help="Look at a tokenizer at work.")
 
 
@@ -176,7 +178,10 @@ def generate(
 
 
 @app.command
-def serve(*models: str, port: int | None = None, host: str | None = None, holding: Holding = AS_IT_IS) -> None:
+def serve(
+    *models: str, port: int | None = None, host: str | None = None, moderation: Path | None = None,
+    holding: Holding = AS_IT_IS,
+) -> None:  # fmt: skip
     """Answer the API of OpenAI with models on this machine, on 127.0.0.1 unless told otherwise.
 
     Parameters
@@ -187,10 +192,13 @@ def serve(*models: str, port: int | None = None, host: str | None = None, holdin
         The port, by default 8000; 0 takes a free one.
     host
         The address to listen on. Any but this machine's own asks every request for a key (glass key create).
+    moderation
+        A moderator (glass moderation train): what it blocks is neither read nor said.
     """
     from glasshouse.serve.commands import serve_models
 
-    serve_models(models or (str(RUNS / "quickstart"),), {"port": port, "host": host, **holding.to_json()})
+    guard = {"moderation": None if moderation is None else str(moderation)}
+    serve_models(models or (str(RUNS / "quickstart"),), {"port": port, "host": host, **guard, **holding.to_json()})
 
 
 @app.command
@@ -211,6 +219,77 @@ def studio(*paths: str, port: int | None = None, host: str | None = None, holdin
     open_studio(paths or (str(RUNS),), {"port": port, "host": host, **holding.to_json()})
 
 
+@app.command(name="eval")
+def eval_(
+    model: Path,
+    *tasks: str,
+    data: Path | None = None,
+    limit: int | None = None,
+    out: Path | None = None,
+    lm_eval: Texts = (),
+    lm_eval_folder: Path | None = None,
+    holding: Holding = AS_IT_IS,
+) -> None:
+    """Put tasks to a model: scores with intervals, controls beside them; given again, it goes on where it stopped.
+
+    Parameters
+    ----------
+    model
+        A run (runs/quickstart), a checkpoint folder, or a model of the Hugging Face Hub.
+    tasks
+        Task files (TOML), files of questions (JSONL), or suites: language, knowledge, sentiment, translation,
+        summaries, code.
+    data
+        The folder that the tasks' data lies below; by default that of the task file.
+    limit
+        At most so many items of each task.
+    out
+        Where results are kept: by default evals/tasks in the run, else evals/ and the model's name.
+    lm_eval
+        A task of lm-evaluation-harness, run on this model in process; may be repeated.
+    lm_eval_folder
+        Its task files of your own (YAML); with it the harness's own tasks are not read.
+    """
+    from glasshouse.cli.evaluating import evaluate_model
+
+    evaluate_model(
+        model, tasks, data=data, out=out, limit=limit, lm_eval=lm_eval, lm_eval_folder=lm_eval_folder,
+        holding=holding.to_json(),
+    )  # fmt: skip
+
+
+@app.command
+def compare(
+    a: Path,
+    b: Path,
+    *tasks: str,
+    data: Path | None = None,
+    limit: int | None = None,
+    out: Path | None = None,
+    holding: Holding = AS_IT_IS,
+) -> None:
+    """Say whether two models differ: paired differences on the same items, with intervals and significance.
+
+    Parameters
+    ----------
+    a
+        A model, or a folder of results.
+    b
+        The other one.
+    tasks
+        Tasks to put to both; by default what both have results of is compared.
+    data
+        The folder that the tasks' data lies below.
+    limit
+        At most so many items of each task.
+    out
+        Where results are kept.
+    """
+    from glasshouse.cli.evaluating import compare_models
+
+    compare_models(a, b, tasks, data=data, out=out, limit=limit, holding=holding.to_json())
+
+
 @app.command
 def align(
     model: Path,
@@ -222,7 +301,7 @@ def align(
     out: Path = RUNS / "aligned",
     set_: Settings = (),
 ) -> None:
-    """Teach a model what people, or rules, find better; given again, the command goes on where it stopped.
+    """Teach a model what people, or rules, find better; glass resume goes on where it stopped.
 
     Parameters
     ----------
@@ -261,6 +340,9 @@ def reward(model: Path, *, preferences: Path, out: Path = RUNS / "reward", set_:
     from glasshouse.cli.aligning import train_reward
 
     train_reward(model, preferences, out, set_)
+
+
+app.command(explain_app)
 
 
 @app.command
@@ -318,8 +400,51 @@ def index(run: Path) -> None:
     index_run(run)
 
 
+@app.command
+def trust(
+    model: Path, *, whole: bool = False, data: Path | None = None, policy: Path | None = None, probes: Texts = ()
+) -> None:
+    """Measure how far a model can be trusted: what it invents, whom it judges, what it knows by heart, what it refuses.
+
+    Parameters
+    ----------
+    model
+        A run (runs/quickstart), whose records tell most, or a checkpoint folder.
+    whole
+        Ask more, for narrower intervals: minutes instead of seconds.
+    data
+        A folder with crows-pairs*.csv, winobias/, bbq/, or some of them, for the probe of bias.
+    policy
+        A JSON lines file of your own policy: {"harmful": ..., "harmless": ...}.
+    probes
+        Some of the probes; may be repeated. All without.
+    """
+    from glasshouse.cli.trusting import trust as trust_model
+
+    trust_model(model, whole, data, policy, probes)
+
+
 app.command(label_app)
 app.command(key_app)
+app.command(moderation_app)
+
+
+@moderation_app.command
+def train(model: Path, *, data: Path, out: Path = RUNS / "moderation", set_: Settings = ()) -> None:
+    """Train a moderator, which says of a text whether it should be blocked: glass serve --moderation runs/moderation
+
+    Parameters
+    ----------
+    model
+        A run (runs/quickstart) or a checkpoint folder: what the moderator grows from.
+    data
+        A JSON lines file of {"text": ..., "is_blocked": true}; a tenth of each kind is held out.
+    out
+        The run directory.
+    """
+    from glasshouse.cli.trusting import train_moderation
+
+    train_moderation(model, data, out, set_)
 
 
 @key_app.command

@@ -13,6 +13,7 @@ Place = Annotated[
     Parameter(name="--store", help="Where labels are kept: a file, or postgresql://...; by default the studio's own."),
 ]
 By = Annotated[str, Parameter(name="--by", help="The annotator's name.")]
+Role = Literal["annotator", "reviewer", "owner"]
 Kind = Literal["demonstration", "ranking", "thumbs", "rating", "edit"]
 
 
@@ -43,6 +44,8 @@ def create(
     guidelines: Path | None = None,
     model: Texts = (),
     answers: int | None = None,
+    temperature: float | None = None,
+    max_tokens: int | None = None,
     overlap: float | None = None,
     people: int | None = None,
     tests: float | None = None,
@@ -63,9 +66,13 @@ def create(
     guidelines
         A Markdown file that says how to judge.
     model
-        A checkpoint that answers the prompts that come without answers; may be repeated.
+        A checkpoint that answers the prompts that come without answers, at once; may be repeated.
     answers
-        How many answers to sample for such a prompt; by default 2.
+        How many answers each model gives to such a prompt; by default 2.
+    temperature
+        Of these answers; by default 0.7.
+    max_tokens
+        Of one of them; by default 256.
     overlap
         Share of the prompts that several people judge, so that their agreement is known; by default 0.2.
     people
@@ -81,7 +88,8 @@ def create(
 
     text = None if guidelines is None else labelling.read_text(guidelines)
     settings = {
-        "name": name, "kind": kind, "models": model, "n_answers": answers, "overlap": overlap, "n_overlap": people,
+        "name": name, "kind": kind, "models": model, "n_answers": answers, "temperature": temperature,
+        "max_tokens": max_tokens, "overlap": overlap, "n_overlap": people,
         "test_share": tests, "seed": seed, "guidelines": text,
     }  # fmt: skip
     labelling.create(labelling.open_store(store), settings, rubric, items)
@@ -104,6 +112,43 @@ def add(name: str, path: Path, *, store: Place = None) -> None:
 
 
 @label_app.command
+def sample(
+    name: str,
+    *,
+    model: Texts = (),
+    answers: int | None = None,
+    temperature: float | None = None,
+    max_tokens: int | None = None,
+    seed: int | None = None,
+    store: Place = None,
+) -> None:
+    """Let models answer the prompts of a campaign that wait for answers; who gave which is kept, and never shown.
+
+    Parameters
+    ----------
+    name
+        The campaign.
+    model
+        A run, a checkpoint folder or a model of the Hub, in place of those the campaign names; may be repeated.
+    answers
+        How many answers each model gives to a prompt; by default as the campaign says.
+    temperature
+        Of these answers; by default as the campaign says.
+    max_tokens
+        Of one of them; by default as the campaign says.
+    seed
+        Seed of the sampling; by default the campaign's.
+    """
+    from glasshouse.cli import labelling
+
+    settings = {
+        "models": model or None, "n_answers": answers, "temperature": temperature, "max_tokens": max_tokens,
+        "seed": seed,
+    }  # fmt: skip
+    labelling.sample(labelling.open_store(store), name, settings)
+
+
+@label_app.command
 def guidelines(name: str, path: Path | None = None, *, store: Place = None) -> None:
     """Give a campaign a new version of its guidelines, or print the newest.
 
@@ -120,13 +165,18 @@ def guidelines(name: str, path: Path | None = None, *, store: Place = None) -> N
 
 
 @label_app.command
-def annotator(name: str, *, new_key: bool = False, revoke: bool = False, store: Place = None) -> None:
+def annotator(
+    name: str, *, role: Role | None = None, new_key: bool = False, revoke: bool = False, store: Place = None
+) -> None:
     """Add somebody who labels; the key that opens the page to them is shown once.
 
     Parameters
     ----------
     name
         Their name.
+    role
+        What they may do: an annotator labels, a reviewer also decides where people differ, the owner also takes the
+        labels out. By default the first is the owner, others are annotators. Of somebody who is there: it is changed.
     new_key
         Make another key for somebody who is there; the old one opens nothing any more.
     revoke
@@ -134,7 +184,7 @@ def annotator(name: str, *, new_key: bool = False, revoke: bool = False, store: 
     """
     from glasshouse.cli import labelling
 
-    labelling.annotator(labelling.open_store(store), name, new_key, revoke)
+    labelling.annotator(labelling.open_store(store), name, role, new_key, revoke)
 
 
 @label_app.command(name="list")

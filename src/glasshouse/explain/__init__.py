@@ -1,5 +1,14 @@
-"""Look inside: lead an answer back to the training text it came from."""
+"""Look inside: what each layer, head, neuron and input token had to do with an answer, and the text it came from."""
 
+from glasshouse.explain.account import Account as Account
+from glasshouse.explain.attention import HeadScores as HeadScores
+from glasshouse.explain.attention import attention_patterns as attention_patterns
+from glasshouse.explain.attention import head_scores as head_scores
+from glasshouse.explain.attribution import Attribution as Attribution
+from glasshouse.explain.attribution import gradient_times_input as gradient_times_input
+from glasshouse.explain.attribution import integrated_gradients as integrated_gradients
+from glasshouse.explain.direct import DirectAttribution as DirectAttribution
+from glasshouse.explain.direct import direct_attribution as direct_attribution
 from glasshouse.explain.examples import Example as Example
 from glasshouse.explain.examples import ExampleIndex as ExampleIndex
 from glasshouse.explain.examples import Near as Near
@@ -8,6 +17,21 @@ from glasshouse.explain.examples import index_examples as index_examples
 from glasshouse.explain.index import Continuations as Continuations
 from glasshouse.explain.index import TraceIndex as TraceIndex
 from glasshouse.explain.index import build_index as build_index
+from glasshouse.explain.lens import Translators as Translators
+from glasshouse.explain.lens import logit_lens as logit_lens
+from glasshouse.explain.neighbours import embedding_neighbours as embedding_neighbours
+from glasshouse.explain.passages import Passage as Passage
+from glasshouse.explain.passages import neuron_strength as neuron_strength
+from glasshouse.explain.passages import top_passages as top_passages
+from glasshouse.explain.patching import PatchMap as PatchMap
+from glasshouse.explain.patching import patch as patch
+from glasshouse.explain.sae import SAEConfig as SAEConfig
+from glasshouse.explain.sae import SAEReport as SAEReport
+from glasshouse.explain.sae import SparseAutoencoder as SparseAutoencoder
+from glasshouse.explain.sae import feature_passages as feature_passages
+from glasshouse.explain.sae import load_sae as load_sae
+from glasshouse.explain.sae import save_sae as save_sae
+from glasshouse.explain.sae import train_sae as train_sae
 from glasshouse.explain.trace import NextToken as NextToken
 from glasshouse.explain.trace import Place as Place
 from glasshouse.explain.trace import Quotation as Quotation
@@ -15,3 +39,9 @@ from glasshouse.explain.trace import Trace as Trace
 from glasshouse.explain.trace import TraceConfig as TraceConfig
 from glasshouse.explain.trace import next_tokens as next_tokens
 from glasshouse.explain.trace import trace as trace
+from glasshouse.explain.tuned_lens import TunedLens as TunedLens
+from glasshouse.explain.tuned_lens import TunedLensConfig as TunedLensConfig
+from glasshouse.explain.tuned_lens import load_tuned_lens as load_tuned_lens
+from glasshouse.explain.tuned_lens import save_tuned_lens as save_tuned_lens
+from glasshouse.explain.tuned_lens import train_tuned_lens as train_tuned_lens
+from glasshouse.explain.windows import Windows as Windows

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from glasshouse.core.errors import CheckpointError, GlasshouseError
 from glasshouse.infer.sampler import choose
-from glasshouse.infer.sampling import LEAST
+from glasshouse.infer.sampling import LEAST, log_probabilities
 from glasshouse.infer.sequence import Alternatives, Delta, Sequence
 
 Live = list[tuple[Sequence, int]]  # those whose next token can be chosen, each with the row of its first logits
@@ -63,7 +63,7 @@ def _reported_logps(logits_RV: Tensor, answering: SequenceOf[Sequence], n_rows: 
         divisors = [max(c.temperature, LEAST) if c.scales_logps and c.temperature else 1.0 for c in settings]
         repeats = torch.tensor(n_rows)
         logits_RV = logits_RV / torch.tensor(divisors).repeat_interleave(repeats).to(logits_RV.device)[:, None]
-    return logits_RV.log_softmax(dim=1)
+    return log_probabilities(logits_RV)
 
 
 def _masked(live: Live, failed: list[Sequence]) -> tuple[Live, list[Tensor | None] | None]:

@@ -15,6 +15,7 @@ from pydantic import field_validator
 from torch import Tensor
 
 from glasshouse.core.config import Config, parse_config
+from glasshouse.infer.native.distributions import draw_rows, is_native, log_sums
 
 MAX_ALTERNATIVES = 20  # OpenAI's limit
 MASK_64 = 0xFFFF_FFFF_FFFF_FFFF
@@ -158,9 +159,18 @@ def keep_min_p(logits_BV: Tensor, p_B: Tensor) -> Tensor:
 
 def draw(logits_BV: Tensor, uniform_B: Tensor) -> Tensor:
     """The token in whose stretch of the cumulative probability u falls: `ids_B`.  A dropped token is never drawn."""
+    if is_native(logits_BV):
+        return draw_rows(logits_BV, uniform_B)
     cumulative_BV = logits_BV.double().softmax(dim=1).cumsum(dim=1)
     target_B1 = uniform_B[:, None] * cumulative_BV[:, -1:]
     return torch.searchsorted(cumulative_BV, target_B1, right=True).squeeze(1)
+
+
+def log_probabilities(logits_BV: Tensor) -> Tensor:
+    """In nats.  As `log_softmax`, but the sum is taken in fp64 and its log rounded once."""
+    above_BV = logits_BV - logits_BV.amax(dim=1, keepdim=True)
+    log_sum_B = log_sums(logits_BV) if is_native(logits_BV) else above_BV.double().exp().sum(dim=1).log().float()
+    return above_BV - log_sum_B[:, None]
 
 
 def _drop(logits_BV: Tensor, is_dropped_BV: Tensor) -> Tensor:

@@ -12,8 +12,10 @@ from pathlib import Path
 from glasshouse.batch import ConversationLoader, encode_conversations
 from glasshouse.core.errors import DataError
 from glasshouse.core.records import Conversation, Question
-from glasshouse.corpus import own_text, read_conversations
-from glasshouse.corpus.questions import Library, evaluation_questions, is_refusal, training_conversations
+from glasshouse.corpus import own_questions, read_conversations
+from glasshouse.corpus.library import Library
+from glasshouse.corpus.own_text import OwnText
+from glasshouse.corpus.questions import evaluation_questions, is_refusal, training_conversations
 from glasshouse.evals import MADE_UP, RefusalPattern
 from glasshouse.run.recipe import FinetuneConfig
 from glasshouse.tokenizer import Tokenizer
@@ -43,10 +45,10 @@ def open_teaching(config: FinetuneConfig, seed: int, corpus: Path) -> Teaching:
             f"{len(library.taught):,} names taught, {len(library.held_out):,} held out",
         )
     if name == "text:":
-        own = own_text.OwnText.read(corpus)
+        own = OwnText.read(corpus)
         return Teaching(
-            lambda epoch: own_text.training_conversations(own, seed, epoch, config.questions),
-            lambda limit: own_text.evaluation_questions(own, seed, limit),
+            lambda epoch: own_questions.training_conversations(own, seed, epoch, config.questions),
+            lambda limit: own_questions.evaluation_questions(own, seed, limit),
             is_refusal,
             own.describe(),
         )

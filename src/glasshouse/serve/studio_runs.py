@@ -20,7 +20,7 @@ from glasshouse.core.files import read_jsonl
 from glasshouse.core.rundir import RunDirectory
 from glasshouse.report import life, pair_runs, stages_of, story
 from glasshouse.report.card import render_card
-from glasshouse.report.records import RunRecords, read_run
+from glasshouse.report.records import RunRecords, mapping, read_run
 from glasshouse.run.find import find_runs
 from glasshouse.serve.errors import APIError
 from glasshouse.serve.http import APIRouter, HTMLResponse
@@ -127,8 +127,9 @@ def tell(run: RunDirectory) -> dict[str, Any]:
 
 def _planned_steps(records: RunRecords) -> dict[str, int]:
     """How many steps each training stage will have, so that a curve can show how far it is."""
-    stages = records.plan.get("predicted", {}).get("stages", {}) if isinstance(records.plan, Mapping) else {}
-    return {name: int(part["steps"]) for name, part in stages.items() if isinstance(part, Mapping) and "steps" in part}
+    stages = mapping(mapping(records.plan.get("predicted")).get("stages"))
+    planned = {name: int(part["steps"]) for name, part in stages.items() if "steps" in mapping(part)}
+    return {**planned, **records.steps}
 
 
 def read_metrics(run: RunDirectory, offset: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import { get, send, stream } from "./api.js";
 import { createTurn, createWelcome, lastTurn } from "./chat_turn.js";
 import { messagesFor, newestEnd, newId, path, toConversation, toMarkdown } from "./chat_tree.js";
 import { copy, download, h, iconButton, icon, isTyping, notify } from "./dom.js";
-import { newSubmissionId } from "./label_outbox.js";
+import { createOutbox, newSubmissionId } from "./label_outbox.js";
 import { createSettings } from "./settings.js";
 import { createTracePanel } from "./trace.js";
 
@@ -41,8 +41,10 @@ export function createChatPage(models) {
         } else {
           which.revision = (await send("PUT", `/studio/api/chats/${which.id}`, content(which))).revision;
         }
+        which.isUnsaved = false;
         await loadList();
       } catch (error) {
+        which.isUnsaved = error.status === 0;
         notify(error.message);
         if (error.status === 409) { chats.delete(which.id); if (which === chat) await open(which.id); }
       }
@@ -152,27 +154,32 @@ export function createChatPage(models) {
     chat.models = spoken;
   }
 
-  const judging = new Set(); // answers of which a judgement is on its way
+  const outbox = createOutbox({ prefix: "glasshouse-judgement:", ask: send, onchange: () => {
+    if (!outbox.waiting().length) for (const which of new Set([chat, ...chats.values()])) if (which.isUnsaved) save(which);
+  } });
 
-  /** A thumb or a better answer goes to the campaign "chat" of the labels; what is shown is what arrived there. */
+  /** A thumb or a better answer goes to the campaign "chat" of the labels, at once or when the server is there again. */
   async function judge(turn, lane, change) {
     const which = chat;
     const answer = turn.answers[lane];
-    if (judging.has(answer)) return;
-    const next = { is_good: answer.is_good ?? null, better: answer.better ?? "", ...change };
+    const before = { is_good: answer.is_good ?? null, better: answer.better ?? "" };
+    const next = { ...before, ...change };
     if (next.better) next.is_good ??= false; // who writes a better one does not find this one good enough
-    judging.add(answer);
-    try {
-      const prompt = messagesFor(which, turn, lane);
-      await send("POST", "/studio/api/labels/chat", { submission_id: newSubmissionId(), model: answer.model, prompt, answer: answer.text, ...next });
-      Object.assign(answer, next);
+    const show = (said) => {
+      Object.assign(answer, said);
       if (which === chat) turns.get(turn.id)?.update(lane);
       save(which);
-    } catch (error) {
-      notify(error.message);
-    } finally {
-      judging.delete(answer);
+    };
+    const id = newSubmissionId();
+    show(next);
+    await outbox.add(id, "/studio/api/labels/chat", { model: answer.model, prompt: messagesFor(which, turn, lane), answer: answer.text, ...next });
+    await which.saving; // what it has to say is said first
+    const left = outbox.waiting().find((entry) => entry.id === id);
+    if (left?.refusal) {
+      outbox.drop(id);
+      show(before);
     }
+    if (left) notify(left.refusal ?? "Kept in this browser until the server answers.");
   }
 
   /** Where an answer comes from: told in the panel, marked in `body`. */
@@ -356,6 +363,7 @@ export function createChatPage(models) {
   return {
     element,
     async show(id) {
+      outbox.flush(); // what was judged while the server was away
       if (id !== (chat.id ?? null) || !thread.hasChildNodes()) {
         try { await open(id); } catch (error) { notify(error.message); location.hash = "#/chat/new"; }
       }

@@ -7,8 +7,6 @@ Left out: several threads for one sequence; the index sorts its parts side by si
 """
 
 import ctypes
-import hashlib
-import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glasshouse.core.environment import cache_directory
 from glasshouse.core.errors import DataError
-from glasshouse.infer.native.build import COMPILERS, FLAGS, NativeError, _compile, _processor
+from glasshouse.core.native import NativeError, library
 
 SOURCE = Path(__file__).with_name("suffixes.cpp")
 MAX_IDS = 2**31 - 1
@@ -75,19 +72,8 @@ def _sort_natively(ids_N: NDArray[Any], n_ids: int) -> NDArray[np.int32]:
 
 @cache
 def _library() -> ctypes.CDLL:
-    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
-    if compiler is None:
-        raise NativeError(f"no C++ compiler ({', '.join(COMPILERS)}); install one (g++)")
-    made_from = "\n".join((*FLAGS, compiler, _processor(), SOURCE.read_text(encoding="utf-8")))
-    digest = hashlib.sha256(made_from.encode()).hexdigest()[:16]
-    path = cache_directory() / "native" / f"glasshouse-suffixes-{digest}.so"
-    if not path.is_file():
-        _compile(compiler, SOURCE, path)
-    try:
-        library = ctypes.CDLL(str(path))
-    except OSError as error:
-        raise NativeError(f"the compiled sorter could not be loaded ({error})") from None
+    loaded = library(SOURCE)
     for name in ("sort_suffixes_16", "sort_suffixes_32"):
-        getattr(library, name).restype = ctypes.c_int32
-        getattr(library, name).argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
-    return library
+        getattr(loaded, name).restype = ctypes.c_int32
+        getattr(loaded, name).argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
+    return loaded

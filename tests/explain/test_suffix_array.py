@@ -4,12 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glasshouse.core.errors import DataError
-from glasshouse.core.native import build, library
+from glasshouse.core.native import build
 from glasshouse.explain import suffix_array
 from glasshouse.explain.suffix_array import sort_suffixes, sort_suffixes_by_numpy, why_slow
 
 TEXTS = [[], [0], [5], [1, 0, 1, 0], [3] * 50, [0, 1] * 40, [2, 1, 0] * 30, list(range(60)), list(range(60, 0, -1))]
-CACHED = (suffix_array._library, why_slow, library)
 
 
 def naive(ids):
@@ -48,14 +47,14 @@ def test_the_compiled_way_is_the_one_taken(monkeypatch):
 
 def test_without_a_compiler_numpy_sorts_and_says_so(monkeypatch):
     monkeypatch.setattr(build, "COMPILERS", ("no-such-compiler",))
-    for cached in CACHED:
+    for cached in (build.library, suffix_array._library, why_slow):
         cached.cache_clear()
     try:
         reason = why_slow()
         assert reason is not None and "no C++ compiler" in reason and "slower" in reason
         assert sort_suffixes(np.array([1, 0, 1, 0], np.uint16), 2).tolist() == [3, 1, 2, 0]
     finally:
-        for cached in CACHED:
+        for cached in (build.library, suffix_array._library, why_slow):
             cached.cache_clear()
 
 

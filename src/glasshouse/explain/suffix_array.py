@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glasshouse.core.errors import DataError
-from glasshouse.core.native import NativeError, library
+from glasshouse.core.native import NativeError
+from glasshouse.core.native import library as build
 
 SOURCE = Path(__file__).with_name("suffixes.cpp")
 MAX_IDS = 2**31 - 1
@@ -72,7 +73,7 @@ def _sort_natively(ids_N: NDArray[Any], n_ids: int) -> NDArray[np.int32]:
 
 @cache
 def _library() -> ctypes.CDLL:
-    loaded = library(SOURCE)
+    loaded = build(SOURCE)
     for name in ("sort_suffixes_16", "sort_suffixes_32"):
         getattr(loaded, name).restype = ctypes.c_int32
         getattr(loaded, name).argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]

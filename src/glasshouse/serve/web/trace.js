@@ -15,7 +15,7 @@ const oneLine = (text) => text.replaceAll("\n", "⏎");
 
 /** `onclose` hides the panel. */
 export function createTracePanel(onclose) {
-  const inside = h("div", { class: "trace-inside", "aria-live": "polite" });
+  const inside = h("div", { class: "trace-inside" });
   const element = h("aside", { class: "settings trace", "aria-label": "Where this answer comes from" },
     h("div", { class: "side-head" }, h("h2", {}, "Where it comes from"), iconButton("close", "Close", onclose)), inside);
   let shown = null; // {body, answer, messages}
@@ -46,7 +46,7 @@ export function createTracePanel(onclose) {
   function tell(found) {
     const share = Math.round(100 * found.p_covered);
     put(inside,
-      h("p", { class: "lead" }, found.quotations.length
+      h("p", { class: "lead", role: "status" }, found.quotations.length
         ? `${share} % of this answer stands word for word in the training text.`
         : "No passage of this answer stands word for word in the training text."),
       h("p", { class: "hint" }, `Longest run: ${number(found.longest_tokens)} of ${number(found.n_tokens)} tokens. Common short runs are left out.`),
@@ -61,7 +61,7 @@ export function createTracePanel(onclose) {
     const item = h("li", { class: "quotation", tabindex: "0" },
       h("blockquote", {}, one.text.trim() || oneLine(one.text)),
       h("p", { class: "hint" }, `${number(one.last - one.first)} tokens · ${times(one.count)} in training · `, h("span", { title: "how unlikely the passage is: the sum over its tokens of -log2 of how frequent each is" }, `${Math.round(one.bits)} bits`)),
-      one.places.map((place, i) => h("details", { open: i === 0 && one.bits > 60 },
+      one.places.map((place, i) => h("details", { open: i === 0 && one.bits > 60, ontoggle: showMark },
         h("summary", {}, h("span", { class: "source" }, place.source), h("span", { class: "hint" }, ` at character ${number(place.offset)}`)),
         h("pre", { tabindex: "0" }, h("span", {}, place.before), h("mark", {}, place.text), h("span", {}, place.after)))),
       one.count > one.places.length && one.places.length > 0 && h("p", { class: "hint" }, `and ${number(one.count - one.places.length)} more`),
@@ -100,6 +100,12 @@ export function createTracePanel(onclose) {
   }
 
   return { element, show, clear };
+}
+
+/** The passage in the middle of its neighbourhood. */
+function showMark({ currentTarget }) {
+  const frame = currentTarget.querySelector("pre");
+  frame.scrollTop = currentTarget.querySelector("mark").offsetTop - frame.clientHeight / 3;
 }
 
 function cell(p, colour) {

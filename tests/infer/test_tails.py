@@ -98,8 +98,8 @@ def test_an_engine_that_is_answering_goes_on_undisturbed(model, tokenizer):
     from glasshouse.infer import SamplingConfig
 
     engine = Engine(model, tokenizer)
-    [alone] = engine.generate([[5, 6, 7]], SamplingConfig(max_tokens=40, ignores_end=True))
-    sequence = engine.add([5, 6, 7], SamplingConfig(max_tokens=40, ignores_end=True))
+    [alone] = engine.generate([[5, 6, 7]], SamplingConfig(max_tokens=8, ignores_end=True))
+    sequence = engine.add([5, 6, 7], SamplingConfig(max_tokens=8, ignores_end=True))
     while sequence.finish_reason is None:
         engine.step()
         engine.score_tails(tails(model)[:3])

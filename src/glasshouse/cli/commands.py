@@ -217,6 +217,77 @@ def studio(*paths: str, port: int | None = None, host: str | None = None, holdin
     open_studio(paths or (str(RUNS),), {"port": port, "host": host, **holding.to_json()})
 
 
+@app.command(name="eval")
+def eval_(
+    model: Path,
+    *tasks: str,
+    data: Path | None = None,
+    limit: int | None = None,
+    out: Path | None = None,
+    lm_eval: Texts = (),
+    lm_eval_folder: Path | None = None,
+    holding: Holding = AS_IT_IS,
+) -> None:
+    """Put tasks to a model: scores with intervals, controls beside them; given again, it goes on where it stopped.
+
+    Parameters
+    ----------
+    model
+        A run (runs/quickstart), a checkpoint folder, or a model of the Hugging Face Hub.
+    tasks
+        Task files (TOML), files of questions (JSONL), or suites: language, knowledge, sentiment, translation,
+        summaries, code.
+    data
+        The folder that the tasks' data lies below; by default that of the task file.
+    limit
+        At most so many items of each task.
+    out
+        Where results are kept: by default evals/tasks in the run, else evals/ and the model's name.
+    lm_eval
+        A task of lm-evaluation-harness, run on this model in process; may be repeated.
+    lm_eval_folder
+        Its task files of your own (YAML); with it the harness's own tasks are not read.
+    """
+    from glasshouse.cli.evaluating import evaluate_model
+
+    evaluate_model(
+        model, tasks, data=data, out=out, limit=limit, lm_eval=lm_eval, lm_eval_folder=lm_eval_folder,
+        holding=holding.to_json(),
+    )  # fmt: skip
+
+
+@app.command
+def compare(
+    a: Path,
+    b: Path,
+    *tasks: str,
+    data: Path | None = None,
+    limit: int | None = None,
+    out: Path | None = None,
+    holding: Holding = AS_IT_IS,
+) -> None:
+    """Say whether two models differ: paired differences on the same items, with intervals and significance.
+
+    Parameters
+    ----------
+    a
+        A model, or a folder of results.
+    b
+        The other one.
+    tasks
+        Tasks to put to both; by default what both have results of is compared.
+    data
+        The folder that the tasks' data lies below.
+    limit
+        At most so many items of each task.
+    out
+        Where results are kept.
+    """
+    from glasshouse.cli.evaluating import compare_models
+
+    compare_models(a, b, tasks, data=data, out=out, limit=limit, holding=holding.to_json())
+
+
 @app.command
 def align(
     model: Path,

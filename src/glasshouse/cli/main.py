@@ -21,6 +21,8 @@ VERBS = {
     "generate": "Continue a text.",
     "serve": "Answer the API of OpenAI with models on this machine.",
     "studio": "Open the studio in the browser: chat, complete, runs.",
+    "eval": "Put tasks to a model: scores with intervals, every answer kept.",
+    "compare": "Say whether two models differ, item by item.",
     "align": "Teach a model what people, or rules, find better.",
     "reward": "Train a reward model from what people preferred.",
     "trust": "Measure how far a model can be trusted.",

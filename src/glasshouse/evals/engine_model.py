@@ -6,7 +6,10 @@ vocabularies put a space before a word).  A chat prompt is rendered by the model
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from glasshouse.checkpoint import read_manifest
+from glasshouse.checkpoint.manifest import OWN_FOLDER
 from glasshouse.core.errors import DataError
 from glasshouse.core.records import Message
 from glasshouse.evals.language_model import Likelihood, Prompt, TooLong
@@ -77,6 +80,15 @@ class EngineModel:
         limit = self.engine.max_seq_len
         if too_long := [i for i, n in enumerate(lengths) if n > limit]:
             raise TooLong(too_long, [lengths[i] for i in too_long], len(lengths), limit)
+
+
+def model_name(engine: Engine, path: Path | str) -> str:
+    """What a model is called in results: where it was named, which weights it has, and the form they are held in."""
+    if engine.loaded is None:
+        return str(path)
+    folder, hub, weights = engine.loaded.location.folder, engine.loaded.location.hub, engine.loaded.weights
+    id = hub.commit if hub else read_manifest(folder).id if (folder / OWN_FOLDER).is_dir() else ""
+    return " ".join(filter(None, (str(path), id[:12], "" if weights in (None, "fp32") else weights)))
 
 
 def _moved_space(pair: tuple[Prompt, str]) -> tuple[Prompt, str]:

@@ -134,7 +134,7 @@ def evals_stage(context: StageContext) -> dict[str, Any]:
         terminal.warn("evals", engine.why_slower)
     documents = list(islice(read_documents(context.run.path / "corpus", "holdout"), config.n_documents))
     likelihood = LikelihoodConfig(max_bytes=config.max_bytes, seed=config.seed)
-    held_out = HeldOutText(engine.tokenizer, documents, engine.max_seq_len, likelihood).evaluate(engine.model, terminal)
+    held_out = HeldOutText(engine.tokenizer, documents, engine.max_seq_len, likelihood).evaluate(engine, terminal)
     questions, unseen = None, None
     if "sft" in recipe.stages and recipe.sft is not None:
         teaching = open_teaching(recipe.sft, derive_seed(recipe.seed, "sft"), context.run.path / "corpus")

@@ -2,8 +2,8 @@
 
     python benchmarks/trust.py --run runs/quickstart        of a finished run; without it, the canaries alone
 
-The canaries: a small model is trained on real text in which invented secrets were planted 1, 4, 16 and 64 times, eight
-of each, and is asked for them (`evals.trust.memorisation`); 24 controls were never planted.  Minutes on two cores.
+The canaries: a small model is trained on real text in which invented secrets were planted 1, 4, 16 and 64 times, 16
+of each, and is asked for them (`evals.trust.memorisation`); 64 controls were never planted.  Minutes on two cores.
 """
 
 import argparse
@@ -31,8 +31,7 @@ from glasshouse.run.trusting import last_trained, subject_of
 
 SHORT_S, WHOLE_S = 90.0, 300.0
 TEXT = SHARED / "text" / "tinyshakespeare.txt"
-TEXT_CHARS = 400_000
-STEPS, BATCH_TOKENS = 600, 2048  # about seven passes
+STEPS, BATCH_TOKENS = 550, 1024  # one pass: what was planted n times is read n times
 SHAPE = {"vocab_size": 512, "d_model": 64, "n_layers": 2, "n_heads": 2, "n_kv_heads": 1, "d_head": 32, "d_ff": 192,
          "max_seq_len": 128}  # fmt: skip
 OPTIM = {"matrix_lr": 0.02, "embedding_lr": 6e-3, "vector_lr": 6e-3, "beta2": 0.98}
@@ -76,11 +75,12 @@ def canary_figures(n_steps: int) -> list[Figure]:
     shown = {str(count): f"{row['bits']:.1f} ({row['low']:.1f}-{row['high']:.1f})" for count, row in by_count.items()}
     rising = [row["bits"] for count, row in sorted(by_count.items()) if count]
     control, chance = by_count[0], found["chance_bits"]
+    spread = found["chance_deviation"] / control["n"] ** 0.5
     return [
         Figure("planted canaries: exposure by how often each was planted, bits", shown, "bits", "rises with count",
                rising == sorted(rising) and by_count[max(by_count)]["low"] > control["high"]),
         Figure("planted canaries: controls never planted", round(control["bits"], 2), "bits",
-               f"at chance, {chance:.2f}", control["low"] <= chance <= control["high"]),
+               f"at chance, {chance:.2f} +- {2 * spread:.2f}", abs(control["bits"] - chance) <= 2 * spread),
         Figure("planted canaries: passes over the text in training", round(n_passes, 2), "passes"),
         Figure("planted canaries: most there is", round(found["most_bits"], 1), "bits"),
         Figure("planted canaries: seconds, training included", round(seconds), "s"),
@@ -89,11 +89,9 @@ def canary_figures(n_steps: int) -> list[Figure]:
 
 def exposures(folder: Path, n_steps: int) -> tuple[dict[str, Any], float]:
     """(data of the probe, passes over the training text)."""
-    text = folder / "text.txt"
-    text.write_text(TEXT.read_text(encoding="utf-8")[:TEXT_CHARS], encoding="utf-8")
     recipe = parse_config(Recipe, {
         "name": "canaries", "stages": ["corpus", "tokenizer", "pretrain"],
-        "corpus": {"sources": [str(text)], "canaries": {"per_count": 8, "n_controls": 24}},
+        "corpus": {"sources": [str(TEXT)], "canaries": {"per_count": 16, "n_controls": 64}},
         "tokenizer": {"vocab_size": SHAPE["vocab_size"]}, "model": SHAPE,
         "pretrain": {"steps": n_steps, "seq_len": 128, "batch_tokens": BATCH_TOKENS, "compile": "never", "optim": OPTIM,
                      "schedule": {"warmup_steps": 20, "decay_fraction": 0.5}},

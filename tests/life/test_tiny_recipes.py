@@ -108,6 +108,8 @@ def test_a_whole_life_on_the_standard_library(
     _trace(run, capsys)
     main(["run", "tiny/life", "--out", str(tmp_path / "r")])
     assert capsys.readouterr().out.count("unchanged, not run again") == 11
+    main(["trust", str(run.path), "--probes", "misuse"])
+    assert "refused_harmless" in capsys.readouterr().out
     lines = iter(["What is json?", "/history", "/quit"])
     monkeypatch.setattr("builtins.input", lambda prompt="": next(lines))
     main(["chat", str(run.path), "--max-tokens", "4"])

@@ -13,6 +13,7 @@ from glasshouse.core.files import read_json, read_jsonl
 from glasshouse.core.rundir import RunDirectory
 
 STAGE_ORDER = ("corpus", "tokenizer", "pretrain", "sft", "reward", "align", "evals")
+JUDGES = ("evals", "trust")  # stages after others, `evals-sft`, told together as `evals`
 RESULTS = ("align.json", "reward.json")  # what learning from people leaves beside a summary
 REMOVED_SHOWN = 400  # read at most this many examples a reason: a large corpus removes millions
 
@@ -134,7 +135,7 @@ def _stage(path: Path, name: str, events: list[Record], actual: Record) -> Stage
 
 def _with_one_verdict(stages: list[StageRecord]) -> tuple[StageRecord, ...]:
     """What judged after several stages (`evals-pretrain`, `trust-sft`) told as one, with the sum of their costs."""
-    parts = [stage for stage in stages if stage.name.split("-")[0] in ("evals", "trust")]
+    parts = [stage for stage in stages if stage.name.split("-")[0] in JUDGES]
     if not parts:
         return tuple(stages)
     keys = ("flops", "seconds", "joules", "usd", "co2_g")

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from glasshouse.evals.trust.exposure import chance, exposure, log2_upper_tail
+from glasshouse.evals.trust.exposure import chance, chance_deviation, exposure, log2_upper_tail
 
 
 def test_rank_by_hand() -> None:
@@ -36,6 +36,7 @@ def test_a_secret_like_any_other_is_at_chance() -> None:
     n = 63
     found = [exposure(rng.gauss(0, 1), [rng.gauss(0, 1) for _ in range(n)], 1e8).bits for _ in range(3000)]
     assert np.mean(found) == pytest.approx(chance(n), abs=0.1)
+    assert np.std(found) == pytest.approx(chance_deviation(n), abs=0.2)
     assert chance(100_000) == pytest.approx(1 / math.log(2), abs=1e-3)
 
 

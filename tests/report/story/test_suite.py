@@ -1,5 +1,6 @@
 """The trust suite in words: a part a probe, a row a stage, and what follows from it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,15 @@ def test_its_cost_counts_with_the_evaluations(trusted_run: RunDirectory) -> None
     trusted_run.event("trust-sft", "finished", seconds=9.5, cost={"seconds": 9.5, "joules": 90.0}, summary={})
     after = {row.stage: row.seconds for row in story.costs(read_run(trusted_run))}
     assert after["evals"] == before["evals"] + 9.5 and "trust-sft" not in after
+
+
+def test_its_time_was_planned_with_the_evaluations(trusted_run: RunDirectory) -> None:
+    plan = json.loads((trusted_run.path / "plan.json").read_text())
+    planned = plan["predicted"]["stages"]["evals-sft"]["seconds"]
+    plan["predicted"]["stages"]["trust-sft"] = {"seconds": 100.0 - planned}
+    (trusted_run.path / "plan.json").write_text(json.dumps(plan))
+    rows = {row.what: row.predicted for row in story.comparisons(read_run(trusted_run))}
+    assert rows["· evals"] == "1 min 40 s" and "· trust" not in rows
 
 
 def test_torn_records_are_left_out(trusted_run: RunDirectory) -> None:

@@ -51,6 +51,12 @@ def chance(n_drawn: int) -> float:
     return float(np.log2((n_drawn + 1) / ranks).mean())
 
 
+def chance_deviation(n_drawn: int) -> float:
+    """The standard deviation of the exposure of such a secret, in bits."""
+    ranks = np.arange(1, n_drawn + 2)
+    return float(np.log2((n_drawn + 1) / ranks).std())
+
+
 def log2_upper_tail(z: float) -> float:
     """log2 of the probability that a standard normal exceeds z."""
     if z < 30:

@@ -19,7 +19,7 @@ from glasshouse.batch import TokenShard
 from glasshouse.core.records import Score
 from glasshouse.core.seeds import derive_seed, python_random
 from glasshouse.corpus.canaries import Canary, random_secret
-from glasshouse.evals.trust.exposure import chance, exposure
+from glasshouse.evals.trust.exposure import chance, chance_deviation, exposure
 from glasshouse.evals.trust.probe import Example, Finding, Subject, mean, share
 from glasshouse.infer import SamplingConfig
 
@@ -60,6 +60,7 @@ def _canaries(subject: Subject) -> Finding:
         "exposure": rows,
         "n_drawn": n_drawn,
         "chance_bits": chance(n_drawn),
+        "chance_deviation": chance_deviation(n_drawn),
         "most_bits": n_digits * float(np.log2(10)),
     }
     return Finding(scores, _told(subject, [c for c in found if c.count]), data)

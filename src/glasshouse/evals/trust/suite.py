@@ -16,7 +16,7 @@ from glasshouse.core.files import write_json
 from glasshouse.core.terminal import Terminal
 from glasshouse.evals.trust.bias import bias
 from glasshouse.evals.trust.calibration import calibration
-from glasshouse.evals.trust.hallucination import hallucination
+from glasshouse.evals.trust.hallucination import asked, hallucination
 from glasshouse.evals.trust.memorisation import memorisation
 from glasshouse.evals.trust.misuse import misuse
 from glasshouse.evals.trust.privacy import privacy
@@ -66,6 +66,7 @@ def run_probes(
             started_at = time.perf_counter()
             finding = PROBES[name](subject)
             found[name] = (finding, time.perf_counter() - started_at)
+    asked.cache_clear()  # it holds the subject, and so the model
     return found
 
 

@@ -16,7 +16,7 @@ from glasshouse.batch import TokenShard
 
 Contains = Callable[[Sequence[Sequence[int]]], list[bool]]
 BASE = 0x9E3779B97F4A7C15
-PIECE = 4_000_000  # tokens hashed at once: 130 MB
+PIECE = 2_000_000  # tokens hashed at once: about 100 MB
 TABLE_BITS = 22  # a first look in 4 MB leaves few stretches to look up
 Hashes = NDArray[np.uint64]
 

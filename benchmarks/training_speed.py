@@ -3,7 +3,7 @@
     python benchmarks/training_speed.py
 
 A step is what training does: loss, backward, gradient norm, clipping, optimizer.  FLOPs are counted as
-`flops_per_token` does (a head that is computed at targets only counts there only); the peak is a product of 2,048 x 2,048
+`flops_per_token` does (a head computed at targets alone counts there alone); the peak is a product of 2,048 x 2,048
 matrices by torch, measured between the rounds.  Under six minutes; wants a quiet machine.
 """
 
@@ -43,12 +43,12 @@ class Case:
     target: float
     n_rounds: int
     steps: int
-    optim: OptimConfig = OptimConfig()
+    optim: OptimConfig
 
 
 CASES = [
-    Case("quickstart's fine-tuning (128 wide, 3 layers, 51 x 40)", QUICKSTART, 51, 40, 0.45, 3.0, 7, 6),
-    Case("quickstart's pretraining (128 wide, 3 layers, 32 x 256)", QUICKSTART, 32, 256, None, 2.0, 5, 3),
+    Case("quickstart's fine-tuning (128 wide, 3 layers, 51 x 40)", QUICKSTART, 51, 40, 0.45, 3.0, 7, 6, OptimConfig()),
+    Case("quickstart's pretraining (128 wide, 3 layers, 32 x 256)", QUICKSTART, 32, 256, None, 2.0, 5, 3, OptimConfig()),
     Case("10.7 M parameters (384 wide, 6 layers, 12 x 256)", TEN, 12, 256, None, 1.2, 4, 1,
          OptimConfig(matrices="adamw", matrix_lr=1e-3)),
     Case("50 M parameters (640 wide, 9 layers, 4 x 256)", FIFTY, 4, 256, None, 1.2, 3, 1,

@@ -46,14 +46,13 @@ class Case:
     optim: OptimConfig
 
 
+ADAMW = OptimConfig(matrices="adamw", matrix_lr=1e-3)  # as the peers of these sizes
 CASES = [
     Case("quickstart's fine-tuning (128 wide, 3 layers, 51 x 40)", QUICKSTART, 51, 40, 0.45, 3.0, 7, 6, OptimConfig()),
-    Case("quickstart's pretraining (128 wide, 3 layers, 32 x 256)", QUICKSTART, 32, 256, None, 2.0, 5, 3, OptimConfig()),
-    Case("10.7 M parameters (384 wide, 6 layers, 12 x 256)", TEN, 12, 256, None, 1.2, 4, 1,
-         OptimConfig(matrices="adamw", matrix_lr=1e-3)),
-    Case("50 M parameters (640 wide, 9 layers, 4 x 256)", FIFTY, 4, 256, None, 1.2, 3, 1,
-         OptimConfig(matrices="adamw", matrix_lr=1e-3)),
-]  # fmt: skip
+    Case("quickstart's pretraining (128 wide, 3 layers, 32 x 256)", QUICKSTART, 32, 256, None, 2, 5, 3, OptimConfig()),
+    Case("10.7 M parameters (384 wide, 6 layers, 12 x 256)", TEN, 12, 256, None, 1.2, 4, 1, ADAMW),
+    Case("50 M parameters (640 wide, 9 layers, 4 x 256)", FIFTY, 4, 256, None, 1.2, 3, 1, ADAMW),
+]
 
 
 def main() -> None:

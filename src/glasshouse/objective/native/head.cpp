@@ -165,9 +165,8 @@ struct Pass {
                     tiles_of(begin, i, mine.end - i < BLOCK ? mine.end - i : BLOCK);
                 if (!h.d_logp) continue;
 #pragma omp barrier
-                const Range pieces = share(v * d, thread, n_threads);
-                for (int64_t unit = pieces.begin; unit < pieces.end; unit++)
-                    weight_gradient(error, v, x, d, n, gradient, unit / d, unit % d, begin > 0);
+                const WeightGradient product{error, v, x, d, n, gradient};
+                product.compute(share(product.units(), thread, n_threads), begin > 0);
 #pragma omp barrier
             }
         }

@@ -15,6 +15,15 @@
 constexpr int PANEL = 2 * LANES, TILE = LANES == 16 ? 14 : 6, PIECE = TILE * PANEL;
 constexpr int OUTER = PANEL / 4;  // outputs of one pass of add_outer: 2 OUTER sums
 
+// The largest lane, in halves; which of them, where one is not a number, is not said.
+INLINE float peak_of(F32 v) {
+#if defined(__AVX512BW__)
+    return _mm512_reduce_max_ps((__m512)v);
+#else
+    return largest(v);
+#endif
+}
+
 INLINE int64_t panels(int64_t width) { return (width + PANEL - 1) / PANEL; }
 INLINE int64_t tiles(int64_t tokens) { return (tokens + TILE - 1) / TILE; }
 
@@ -45,6 +54,8 @@ __attribute__((noinline)) static void add_outer(const float *a, int64_t a_step, 
     for (int64_t i = 0; i < n; i++, a += a_step, b += b_step)
         for (int t = 0; t < TILE; t++) {
             const F32 b0 = load<F32>(b + t * PANEL), b1 = load<F32>(b + t * PANEL + LANES);
+            __builtin_prefetch(a + a_step + t * PANEL);  // the next tile's: too far away for the processor to guess
+            __builtin_prefetch(b + b_step + t * PANEL), __builtin_prefetch(b + b_step + t * PANEL + LANES);
             for (int r = 0; r < OUTER; r++) {
                 const F32 x = splat(a[t * PANEL + r]);
                 sum[r][0] = fma(x, b0, sum[r][0]), sum[r][1] = fma(x, b1, sum[r][1]);

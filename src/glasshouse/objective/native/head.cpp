@@ -63,7 +63,7 @@ struct Pass {
                     m = a > m ? a : m, m = b > m ? b : m;
                 }
             }
-        for (int64_t r = 0; r < n * TILE; r++) peak[r] = largest(most[r]);
+        for (int64_t r = 0; r < n * TILE; r++) peak[r] = peak_of(most[r]);
     }
 
     // One tile, of tokens from `first` on: log-probabilities and entropies; logits become, but for a factor for each

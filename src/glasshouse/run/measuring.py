@@ -69,6 +69,7 @@ def time_step(shape: ModelConfig, config: TrainConfig) -> float:
     model.init_weights(0)
     model.kernels = config.kernels
     optimizer = build_optimizer(model, config.optim)
+    optimizer.set_kernels(model.kernels)
     batch = _batch(shape.vocab_size, config).to(default_device())
 
     def step() -> None:

@@ -144,6 +144,7 @@ class Trainer:
             has_fixed_shape=self.loader.has_fixed_shape, folder=self.folder, kernels=self._kernels(),
         )  # fmt: skip
         self._compiled = str(choice)
+        self.optimizer.set_kernels(self.model.kernels)
         self.terminal.line(self.stage, self._compiled)
 
     def _kernels(self) -> Kernels:

@@ -63,7 +63,7 @@ struct Pass {
                     m = a > m ? a : m, m = b > m ? b : m;
                 }
             }
-        for (int64_t r = 0; r < n * TILE; r++) peak[r] = largest(most[r]);
+        for (int64_t r = 0; r < n * TILE; r++) peak[r] = peak_of(most[r]);
     }
 
     // One tile, of tokens from `first` on: log-probabilities and entropies; logits become, but for a factor for each
@@ -165,9 +165,8 @@ struct Pass {
                     tiles_of(begin, i, mine.end - i < BLOCK ? mine.end - i : BLOCK);
                 if (!h.d_logp) continue;
 #pragma omp barrier
-                const Range pieces = share(v * d, thread, n_threads);
-                for (int64_t unit = pieces.begin; unit < pieces.end; unit++)
-                    weight_gradient(error, v, x, d, n, gradient, unit / d, unit % d, begin > 0);
+                const WeightGradient product{error, v, x, d, n, gradient};
+                product.compute(share(product.units(), thread, n_threads), begin > 0);
 #pragma omp barrier
             }
         }

@@ -8,11 +8,13 @@ import pytest
 from glasshouse.core.config import parse_config
 from glasshouse.core.errors import ConfigError, DataError
 from glasshouse.core.files import append_jsonl
-from glasshouse.evals.trust import TrustConfig
+from glasshouse.evals.trust import ShardSearch, TrustConfig
+from glasshouse.explain import build_index
 from glasshouse.run import trusting
 from glasshouse.run.measuring import TRUST_S, _overhead_seconds
 from glasshouse.run.recipe import Recipe
 
+from ..explain.corpora import shard_of
 from .test_runner import MODEL
 
 TRAIN = {"steps": 2, "seq_len": 8, "batch_tokens": 8}
@@ -64,3 +66,16 @@ def test_marks_of_what_was_masked_are_read_where_there_are_any(tmp_path: Path) -
 def test_a_folder_of_data_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder of data"):
         trusting.lone_subject(tmp_path, TrustConfig(data=str(tmp_path / "nowhere")))
+
+
+def test_training_text_is_searched_by_its_index_where_there_is_one(tmp_path: Path) -> None:
+    (tmp_path / "pretrain").mkdir()
+    shard = shard_of(tmp_path / "pretrain" / "train.tokens", [[1, 2, 3], [3, 4, 5, 6]])
+    asked = [[1, 2], [2, 3, 4], [4, 5, 6], [6, 6], []]
+    by_reading = trusting.search_of(tmp_path, shard)
+    assert isinstance(by_reading, ShardSearch)
+    build_index([shard], tmp_path / "pretrain" / "trace")
+    by_index = trusting.search_of(tmp_path, shard)
+    assert by_index is not None and not isinstance(by_index, ShardSearch)
+    assert by_index(asked) == by_reading(asked) == [True, False, True, False, True]
+    assert trusting.search_of(tmp_path, None) is None

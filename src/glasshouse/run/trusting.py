@@ -17,11 +17,13 @@ from glasshouse.corpus.canaries import read_canaries
 from glasshouse.evals import EngineModel, RefusalPattern
 from glasshouse.evals.trust import Contains, ShardSearch, Subject, TrustConfig, read_policy, run_probes, write_findings
 from glasshouse.evals.trust.policy import POLICY
+from glasshouse.explain import TraceIndex
 from glasshouse.infer import Engine
 from glasshouse.meter import Cost
 from glasshouse.run.context import StageContext
 from glasshouse.run.recipe import Recipe
 from glasshouse.run.teaching import Teaching, open_teaching, split_questions
+from glasshouse.run.tracing import INDEX
 
 TRAINED: tuple[str, ...] = ("pretrain", "sft", "align")
 SHOWN = ("confidently_wrong", "abstains_made_up", "choice_ece", "identifier returned", "refused_harmful")
@@ -51,7 +53,7 @@ def subject_of(run: Path, after: str, recipe: Recipe, config: TrustConfig) -> Su
         EngineModel(engine), engine.tokenizer, engine.max_seq_len, config.size, config.seed,
         is_chat=after != "pretrain" and engine.tokenizer.template is not None, questions=questions,
         paraphrases=paraphrases, refuses=teachings[0].refuses if teachings else RefusalPattern(),
-        training=training, held_out=held_out, contains=search_of(training), canaries=read_canaries(run / "corpus"),
+        training=training, held_out=held_out, contains=search_of(run, training), canaries=read_canaries(run / "corpus"),
         masked=_masked(run / "corpus" / "removed.jsonl"),
         policy=read_policy(Path(config.policy)) if config.policy else POLICY,
         data=_folder(config.data), cost=cost, n_trained_tokens=n_tokens, meter=recipe.meter,
@@ -83,9 +85,12 @@ def _folder(path: str | None) -> Path | None:
     return None if path is None else Path(path)
 
 
-def search_of(shard: TokenShard | None) -> Contains | None:
-    """Whether tokens stand in the training text.  Read whole each time: an index of it would answer at once."""
-    return None if shard is None else ShardSearch(shard)
+def search_of(run: Path, shard: TokenShard | None) -> Contains | None:
+    """Whether tokens stand in the training text: by its index, or read whole each time for a run made without one."""
+    folder = run / "pretrain" / INDEX
+    if shard is None:
+        return None
+    return TraceIndex(folder, [shard]).contains if folder.is_dir() else ShardSearch(shard)
 
 
 def describe(after: str, scores: list[Score]) -> str:

@@ -1,5 +1,6 @@
 """Records to pages a person reads; needs no torch."""
 
+from glasshouse.report.card import card_data as card_data
 from glasshouse.report.card import model_card as model_card
 from glasshouse.report.page import render_run as render_run
 from glasshouse.report.pairs import Paired as Paired

@@ -9,7 +9,8 @@ first value.  The other convention, 0.2 * sqrt(max(rows, columns)) (arXiv:2502.1
 better on characters (d_model 64, 256,000 tokens: validation loss 1.940 against 1.926).
 
 Matrices of one shape, tall ones transposed, go through Newton-Schulz as one batch.  Arithmetic is fp32 on CPU, where
-bf16 is slower, and bf16 on GPU.
+bf16 is slower, and bf16 on GPU.  On CPU the iteration is C++ where it can be built (`native`): a matrix a thread, half
+of each symmetric product; a fifth to a third less time than torch's, and no waiting of threads for each other.
 Left out: sharded parameters (a matrix must be whole).  Tried and left out: iterating on the R x R Gram matrix (5 % to
 40 % less time for the iteration, 2 % of a step, needs fp32); three steps of Polar Express (arXiv:2505.16932) in place
 of five of Jordan's (same loss within noise, 2 % of a step).
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 
 from glasshouse.core.errors import ConfigError
+from glasshouse.optim.native import is_native, orthogonalize_
 
 # x -> a x + b x^3 + c x^5 on the singular values.  Steepest at 0, so small ones rise fast; what comes out lies between
 # 0.68 and 1.2 rather than at 1, which costs no quality (Jordan).
@@ -29,11 +31,13 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 N_ITERATIONS = 5
 
 
-def orthogonalize(x_KRC: Tensor, n_iterations: int = N_ITERATIONS) -> Tensor:
+def orthogonalize(x_KRC: Tensor, n_iterations: int = N_ITERATIONS, kernels: str = "torch") -> Tensor:
     """U V^T of each x = U S V^T, nearly: singular values within [0.68, 1.21] where they were not tiny.  Needs R <= C.
 
-    A zero matrix stays zero.
+    A zero matrix stays zero.  `kernels`: "auto" takes the C++ ones where they can be had.
     """
+    if kernels == "auto" and is_native(x_KRC):
+        return orthogonalize_(x_KRC.clone(memory_format=torch.contiguous_format), COEFFICIENTS, n_iterations)
     a, b, c = COEFFICIENTS
     # the Frobenius norm bounds the largest singular value by 1, where the iteration converges
     x_KRC = x_KRC / x_KRC.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-30)
@@ -59,6 +63,8 @@ class Muon(torch.optim.Optimizer):
 
     Weight decay is decoupled, as in AdamW: a matrix shrinks by lr * weight_decay per step.
     """
+
+    kernels: str = "torch"  # "auto": C++ ones where they can be had
 
     def __init__(
         self,
@@ -98,7 +104,7 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
         gradient_KRC, average_KRC = _stack_wide(gradients), _stack_wide(averages)
         ahead_KRC = gradient_KRC.lerp_(average_KRC, group["momentum"])  # Nesterov: look one step ahead
-        direction_KRC = orthogonalize(ahead_KRC, group["n_iterations"]).to(parameters[0].dtype)
+        direction_KRC = orthogonalize(ahead_KRC, group["n_iterations"], self.kernels).to(parameters[0].dtype)
         if group["weight_decay"]:
             torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
         for parameter, direction_RC in zip(parameters, direction_KRC.unbind(), strict=True):

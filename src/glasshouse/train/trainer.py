@@ -25,6 +25,7 @@ from glasshouse.core.rundir import RunDirectory
 from glasshouse.core.terminal import Task, Terminal, format_bytes
 from glasshouse.meter import Cost, DeviceProfile, Meter
 from glasshouse.model import Transformer, count_parameters, flops_per_token
+from glasshouse.model.native import Kernels
 from glasshouse.objective import LanguageModel, Objective
 from glasshouse.optim import build_optimizer, describe_groups, factor
 from glasshouse.tokenizer import Tokenizer
@@ -123,6 +124,8 @@ class Trainer:
             self.state, self._cost_before, self._wall_before_s = saved.state, saved.cost, saved.wall_s
             rewind(self.run, self.stage, self.state.step)
             self.terminal.line(self.stage, f"goes on from step {self.state.step:,} of {self.config.steps:,} ({found})")
+        n_parameters = count_parameters(self.model.config).total
+        self.run.event(self.stage, "training", steps=self.config.steps, parameters=n_parameters)
         self._choose_compiled()
         if found is None:
             self._hooks()
@@ -138,11 +141,15 @@ class Trainer:
 
         self._trained, choice = prepare(
             self.model, probe, mode=self.config.compile, n_steps=self.config.steps,
-            has_fixed_shape=self.loader.has_fixed_shape, folder=self.folder,
+            has_fixed_shape=self.loader.has_fixed_shape, folder=self.folder, kernels=self._kernels(),
         )  # fmt: skip
-        how = "compiled" if choice.is_compiled else "eager"
-        self._compiled = f"{how}: {choice.reason}"
+        self._compiled = str(choice)
+        self.optimizer.set_kernels(self.model.kernels)
         self.terminal.line(self.stage, self._compiled)
+
+    def _kernels(self) -> Kernels:
+        """bf16 is computed by torch alone."""
+        return "torch" if self.config.precision == "bf16" else self.config.kernels
 
     def _loop(self, signals: SignalWatch, task: Task) -> None:
         while self.state.step < self.config.steps:

@@ -113,7 +113,7 @@ def predict(
         stages=stages,
         overhead_seconds=dict(measured.overhead_seconds),
         memory_bytes=estimate_training_bytes(model, batch) if batch else PROCESS_BYTES,
-        bits_per_byte=LAW.bits_per_byte(count_parameters(model).total, tokens) if tokens else None,
+        bits_per_byte=LAW.loss(count_parameters(model).total, tokens) if tokens else None,
         cost=sum((s.cost for s in stages.values()), overhead),
         notes=_notes(model, tokens, measured),
     )

@@ -40,7 +40,7 @@ def run_recipe(
     """Bring every stage of `recipe` up to date in `run`.  Ctrl-C leaves a run that `glass resume` continues."""
     started_at = time.perf_counter()
     skipped = []
-    with _locked(run):
+    with locked(run):
         for name, inputs in stage_inputs(recipe):
             if _is_finished(run, name, inputs):
                 skipped.append(name)
@@ -124,7 +124,7 @@ def _write_actual(run: RunDirectory, recipe: Recipe, seconds: float, is_whole: b
 
 
 @contextmanager
-def _locked(run: RunDirectory) -> Iterator[None]:
+def locked(run: RunDirectory) -> Iterator[None]:
     """Only one process works in a run directory; the lock goes with the process, however it ends."""
     with (run.create().path / ".lock").open("a") as file:
         try:

@@ -72,7 +72,7 @@ def pretrain_stage(context: StageContext) -> dict[str, Any]:
     assert config is not None  # checked with the recipe
     corpus = context.run.path / "corpus"
     tokenizer = Tokenizer.load(context.run.path / "tokenizer")
-    shards = {split: _shard(context.folder / f"{split}.tokens", read_documents(corpus, split), tokenizer)
+    shards = {split: write_stage_shard(context.folder / f"{split}.tokens", read_documents(corpus, split), tokenizer)
               for split in ("train", "holdout")}  # fmt: skip
     seed = derive_seed(recipe.seed, "pretrain")
     model = Transformer(recipe.model.model_copy(update={"vocab_size": tokenizer.vocab_size}))
@@ -211,7 +211,7 @@ def _provenance(context: StageContext) -> dict[str, Any]:
     return {"sources": list(context.recipe.corpus.sources), "corpus": read_json(summary)["sha256"]}
 
 
-def _shard(path: Path, documents: Iterable[Document], tokenizer: Tokenizer) -> TokenShard:
+def write_stage_shard(path: Path, documents: Iterable[Document], tokenizer: Tokenizer) -> TokenShard:
     """The shard at `path`, written unless a whole one of this tokenizer is there (an interrupted run's)."""
     if path.exists():
         return TokenShard(path, tokenizer.hash)

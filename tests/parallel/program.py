@@ -39,7 +39,7 @@ def train_case(case: dict[str, Any]) -> None:
         root.mkdir(parents=True, exist_ok=True)
         tokenizer = tiny.tokenizer_of(root)
         shard = tiny.shard_of(root, tokenizer)
-    vocab_size = -(-tokenizer.vocab_size // 4) * 4
+    vocab_size = tokenizer.vocab_size
     shape = ModelConfig(**{**SHAPE, "vocab_size": vocab_size, **case.get("model", {})})
     loader = PackedLoader(shard, config.seq_len, config.batch_tokens, seed=0,
                           crosses_documents=case.get("crosses_documents", True))  # fmt: skip

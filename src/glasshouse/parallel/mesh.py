@@ -108,7 +108,7 @@ def check_model(config: Any, sizes: Mapping[str, int], seq_len: int, n_rows: int
     """
     problems = []
     tp, cp, pp, n_data = sizes["tp"], sizes["cp"], sizes["pp"], sizes["dp"] * sizes["fsdp"]
-    for name in ("n_heads", "n_kv_heads", "d_ff", "vocab_size"):
+    for name in ("n_heads", "n_kv_heads", "d_ff"):
         if getattr(config, name) % tp:
             problems.append(f"tp = {tp} does not divide {name} = {getattr(config, name)}")
     if seq_len % (cp * tp):

@@ -3,12 +3,16 @@
 A DTensor is known by its `device_mesh`: importing its class takes half a second that one process alone need not spend.
 """
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+# said of every matrix cut by two axes: gathering it takes two steps
+logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)
 
 
 def is_sharded(tensor: Any) -> bool:
@@ -63,7 +67,7 @@ def n_cuts(tensor: Any) -> int:
     if not is_sharded(tensor):
         return 1
     return math.prod(
-        size for size, placement in zip(tensor.device_mesh.shape, tensor.placements) if placement.is_shard()
+        size for size, placement in zip(tensor.device_mesh.shape, tensor.placements) if not placement.is_replicate()
     )
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from glasshouse.parallel.collectives import gather
+from glasshouse.parallel.collectives import gather, gather_values
 from glasshouse.parallel.launch import absent_ranks
 from glasshouse.parallel.mesh import Mesh
 from glasshouse.parallel.replicas import sum_gradients
@@ -132,12 +132,7 @@ class Many(Team):
         return [loss, math.sqrt(square_sum), *rest[: len(more)]], rest[len(more) :]
 
     def every(self, value: float) -> list[float]:
-        device = self.module.device
-        values = torch.zeros(self.mesh.world_size, dtype=torch.float64, device=device)
-        own = torch.tensor([value], dtype=torch.float64, device=device)
-        dist.all_gather_into_tensor(values, own)
-        found: list[float] = values.tolist()
-        return found
+        return gather_values(torch.tensor(value, dtype=torch.float64, device=self.module.device))
 
     def blame(self, losses: Sequence[float], n_rows: int) -> str:
         parts = [self.mesh.rows_of(rank) for rank, loss in enumerate(losses) if not math.isfinite(loss)]

@@ -39,7 +39,8 @@ def divide_tensors(model: Any, mesh: DeviceMesh) -> None:
         block.self_attn.n_kv_heads //= mesh.size()
     embedding = model.model.embed_tokens
     _divide(embedding, mesh, 0)
-    embedding.forward = partial(_embed, embedding, mesh.get_local_rank() * embedding.num_embeddings // mesh.size())
+    n_words = -(-embedding.num_embeddings // mesh.size())
+    embedding.forward = partial(_embed, embedding, mesh.get_local_rank() * n_words)
     embedding.register_forward_hook(lambda _, args, out: scatter_sum(out, 1, group))
     if model.lm_head is not None:
         _divide(model.lm_head, mesh, 0)

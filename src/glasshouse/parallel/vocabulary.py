@@ -17,7 +17,7 @@ def divided_cross_entropy_sum(hidden_MD: Tensor, head_weight_VD: Any, targets_M:
     mesh = head_weight_VD.device_mesh
     group, place = mesh.get_group(), mesh.get_local_rank()
     logits_MV = F.linear(hidden_MD, head_weight_VD.to_local()).float()
-    n_rows = head_weight_VD.shape[0] // mesh.size()
+    n_rows = -(-head_weight_VD.shape[0] // mesh.size())  # the last part may be smaller
     loss_sum: Tensor = _DividedCrossEntropy.apply(logits_MV, targets_M - place * n_rows, group)  # type: ignore[no-untyped-call]
     return loss_sum
 

@@ -17,43 +17,60 @@ PROFILE_AGE_S = 600.0  # other programs come and go: a speed measured longer ago
 
 
 def grow(recipe: str, out: Path | None, settings: Sequence[str], dial: Mapping[str, str]) -> None:
-    """Resolve a recipe for this machine, run what is not up to date, write the report."""
-    from glasshouse.run.find import find_recipe
-    from glasshouse.run.resolve import load_draft, settle
+    """Resolve a recipe for this machine, run what is not up to date, write the report.
 
-    terminal = Terminal()
+    Under torchrun this is called in every process: the main one works and speaks, all train.
+    """
+    from glasshouse.parallel import init_distributed, main_first
+    from glasshouse.run.find import find_recipe
+    from glasshouse.run.resolve import UNDECIDED, load_draft, settle
+
     draft = load_draft(find_recipe(recipe), settings, dial)
-    run = RunDirectory(out or Path("runs") / draft.name)
-    resolved = settle(draft, run, terminal)
-    _live(resolved, run, terminal)
+    mesh = init_distributed(draft.parse(UNDECIDED).mesh)
+    terminal = Terminal(is_quiet=not mesh.is_main)
+    run = RunDirectory(out or Path("runs") / draft.name, is_silent=not mesh.is_main)
+    with main_first(mesh):  # the others find what it resolved
+        resolved = settle(draft, run, terminal)
+    _live(resolved, run, terminal, mesh)
 
 
 def go_on(path: Path) -> None:
     """Go on with the run at `path`, by the recipe it was started with."""
+    from glasshouse.parallel import init_distributed
     from glasshouse.run.find import open_run
     from glasshouse.run.resolve import read_resolved
     from glasshouse.run.runner import unfinished_stages
 
-    run, terminal = open_run(path), Terminal()
-    recipe = read_resolved(run)
+    recipe = read_resolved(open_run(path))
+    mesh = init_distributed(recipe.mesh)
+    run, terminal = RunDirectory(path, is_silent=not mesh.is_main), Terminal(is_quiet=not mesh.is_main)
     if not unfinished_stages(recipe, run):
         terminal.line("resume", f"{path} is finished. Talk to it: glass chat {path}")
         return
-    _live(recipe, run, terminal)
+    _live(recipe, run, terminal, mesh)
 
 
-def _live(recipe: Any, run: RunDirectory, terminal: Terminal) -> None:
+def _live(recipe: Any, run: RunDirectory, terminal: Terminal, mesh: Any) -> None:
     from glasshouse.meter import measure_device
+    from glasshouse.parallel import leave, main_first
+    from glasshouse.run.recipe import check_mesh
     from glasshouse.run.runner import describe_cost, run_recipe
 
-    profile = measure_device(_device_name())
-    if time.time() - profile.measured_at > PROFILE_AGE_S:
-        profile = measure_device(_device_name(), is_fresh=True)
+    check_mesh(recipe, mesh.sizes)
+    if mesh.world_size > 1:
+        terminal.line("mesh", mesh.describe())
+    with main_first(mesh):
+        profile = measure_device(_device_name())
+        if time.time() - profile.measured_at > PROFILE_AGE_S:
+            profile = measure_device(_device_name(), is_fresh=True)
     try:
-        result = run_recipe(recipe, run, terminal, profile, planning_seconds=time.perf_counter() - STARTED_AT)
+        result = run_recipe(recipe, run, terminal, profile, time.perf_counter() - STARTED_AT, mesh)
     except KeyboardInterrupt:
         terminal.warn("stopped", f"nothing finished is lost. Go on: glass resume {run.path}")
         raise
+    leave()
+    if not mesh.is_main:
+        return
     terminal.line("cost", describe_cost(result.cost))
     html = write_report(run.path, terminal)
     terminal.line("report", f"{html}        {_predicted_and_actual(run)}")

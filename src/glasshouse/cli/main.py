@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from glasshouse.core.environment import world
 from glasshouse.core.errors import GlasshouseError
 
 VERBS = {
@@ -63,7 +64,9 @@ def _obey(arguments: Sequence[str]) -> None:
     except CycloptsError:
         sys.exit(2)
     except GlasshouseError as error:
-        _print_in_colour("error", ": " + str(error), style="bold red")
+        rank, world_size = world()
+        who = f" of rank {rank}" if world_size > 1 else ""
+        _print_in_colour("error" + who, ": " + str(error), style="bold red")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         _print_in_colour("\ninterrupted", "", style="bold yellow")

@@ -12,12 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from glasshouse.parallel import divided_cross_entropy_sum, is_sharded
+
 CHUNK_ELEMENTS = 1 << 21  # 8 MB of fp32 logits at once: fits the last-level cache
 PLAIN_ELEMENTS = 1 << 20  # up to this many logits the plain form is as fast and simpler
 
 
 def cross_entropy_sum(hidden_MD: Tensor, head_weight_VD: Tensor, targets_M: Tensor) -> Tensor:
     """Sum over M of -log softmax(hidden head')[target]; equal to `F.cross_entropy` to rounding."""
+    if is_sharded(head_weight_VD):
+        return divided_cross_entropy_sum(hidden_MD, head_weight_VD, targets_M)
     n_logits = hidden_MD.shape[0] * head_weight_VD.shape[0]
     is_learning = torch.is_grad_enabled() and (hidden_MD.requires_grad or head_weight_VD.requires_grad)
     if n_logits <= PLAIN_ELEMENTS or not is_learning or torch.is_autocast_enabled(hidden_MD.device.type):

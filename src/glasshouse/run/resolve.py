@@ -50,7 +50,9 @@ class Draft:
 
     @property
     def hash(self) -> str:
-        return sha256_text(json.dumps(self.values, sort_keys=True, default=str))
+        """Of all that decides what is built; how many processes build it does not."""
+        values = {key: value for key, value in self.values.items() if key != "mesh"}
+        return sha256_text(json.dumps(values, sort_keys=True, default=str))
 
     def parse(self, decided: Mapping[str, Mapping[str, Any]]) -> Recipe:
         """The recipe with `decided` standing in for keys the draft lacks."""
@@ -134,7 +136,7 @@ def settle(draft: Draft, run: RunDirectory, terminal: Terminal) -> Recipe:
     """The recipe that `run` will follow; a run started from the same draft keeps the values it was given then."""
     if _known_hash(run) == draft.hash:
         terminal.line("recipe", f"as resolved before ({run.recipe_path})")
-        return read_resolved(run)
+        return read_resolved(run).model_copy(update={"mesh": draft.parse(UNDECIDED).mesh})
     measured = measure(draft.parse(UNDECIDED))
     recipe, plan, origins = resolve(draft, measured)
     announce(measured, plan, terminal)

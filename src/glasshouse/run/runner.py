@@ -10,7 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from glasshouse.core.files import read_json, sha256_text, write_json
 from glasshouse.core.rundir import RunDirectory
 from glasshouse.core.terminal import Terminal, format_seconds
 from glasshouse.meter import Cost, DeviceProfile, Meter, peak_memory_bytes
+from glasshouse.parallel import Mesh, main_first, tell
 from glasshouse.run.fingerprint import fingerprint_sources
 from glasshouse.run.recipe import Recipe
 from glasshouse.run.stages import STAGES, StageContext
@@ -35,21 +36,30 @@ class RunResult:
 
 
 def run_recipe(
-    recipe: Recipe, run: RunDirectory, terminal: Terminal, profile: DeviceProfile, planning_seconds: float = 0.0
+    recipe: Recipe,
+    run: RunDirectory,
+    terminal: Terminal,
+    profile: DeviceProfile,
+    planning_seconds: float = 0.0,
+    mesh: Mesh | None = None,
 ) -> RunResult:
-    """Bring every stage of `recipe` up to date in `run`.  Ctrl-C leaves a run that `glass resume` continues."""
+    """Bring every stage of `recipe` up to date in `run`.  Ctrl-C leaves a run that `glass resume` continues.
+
+    The processes of a `mesh` train together; all else is done by the main one, while the others wait.
+    """
     started_at = time.perf_counter()
+    mesh = mesh or Mesh()
     skipped = []
-    with locked(run):
+    with locked(run) if mesh.is_main else nullcontext():
         for name, inputs in stage_inputs(recipe):
-            if _is_finished(run, name, inputs):
+            if tell(mesh, _is_finished(run, name, inputs)):
                 skipped.append(name)
                 run.event(name, "skipped")
                 terminal.line(name, "unchanged, not run again")
-            else:
-                _run_stage(name, inputs, recipe, run, terminal, profile)
+            elif mesh.is_main or STAGES[name].is_shared:
+                _run_stage(name, inputs, recipe, run, terminal, profile, mesh)
         seconds = planning_seconds + time.perf_counter() - started_at
-        cost = _write_actual(run, recipe, seconds, is_whole=not skipped)
+        cost = _write_actual(run, recipe, seconds, is_whole=not skipped) if mesh.is_main else Cost()
     return RunResult(run, seconds, cost, tuple(skipped))
 
 
@@ -76,24 +86,37 @@ def unfinished_stages(recipe: Recipe, run: RunDirectory) -> list[str]:
 
 
 def _run_stage(
-    name: str, inputs: str, recipe: Recipe, run: RunDirectory, terminal: Terminal, profile: DeviceProfile
+    name: str,
+    inputs: str,
+    recipe: Recipe,
+    run: RunDirectory,
+    terminal: Terminal,
+    profile: DeviceProfile,
+    mesh: Mesh,
 ) -> None:
-    folder = run.path / name
-    if _read(folder / "inputs.json").get("inputs") != inputs and folder.exists():
-        shutil.rmtree(folder)  # made from other inputs: nothing in it is true of this recipe
-    folder = run.stage(name)
-    write_json(folder / "inputs.json", {"inputs": inputs})
-    run.event(name, "started", inputs=inputs)
+    stage, folder = STAGES[name], run.path / name
+    with main_first(mesh) if stage.is_shared else nullcontext():
+        if mesh.is_main:
+            _open_stage(folder, inputs)
+            run.event(name, "started", inputs=inputs)
     meter = Meter(recipe.meter, profile.device)
     try:
         with meter:
-            summary = STAGES[name].work(StageContext(name, recipe, run, folder, terminal, profile, meter))
+            summary = stage.work(StageContext(name, recipe, run, folder, terminal, profile, meter, mesh))
             cost = meter.cost_so_far()
     except BaseException as error:
         run.event(name, "interrupted", error=type(error).__name__, seconds=meter.cost_so_far().seconds)
         raise
     run.event(name, "finished", seconds=cost.seconds, cost=cost.to_json(), energy=meter.source, summary=summary)
-    write_json(folder / "finished.json", {"inputs": inputs, "seconds": cost.seconds, "cost": cost.to_json()})
+    if mesh.is_main:
+        write_json(folder / "finished.json", {"inputs": inputs, "seconds": cost.seconds, "cost": cost.to_json()})
+
+
+def _open_stage(folder: Path, inputs: str) -> None:
+    if _read(folder / "inputs.json").get("inputs") != inputs and folder.exists():
+        shutil.rmtree(folder)  # made from other inputs: nothing in it is true of this recipe
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "inputs.json", {"inputs": inputs})
 
 
 def _is_finished(run: RunDirectory, name: str, inputs: str) -> bool:

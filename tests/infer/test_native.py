@@ -1,7 +1,6 @@
 """The native runner against the torch model: the same logits, whatever is beside a row and wherever its pages lie."""
 
 import dataclasses
-import subprocess
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from glasshouse.core.errors import ConfigError
-from glasshouse.infer.native import NativeRunner, best_runner, build, why_unavailable
+from glasshouse.infer.native import NativeRunner, best_runner, why_unavailable
 from glasshouse.infer.native.packing import pack
 from glasshouse.infer.quantize import (
     QuantizedMatrix,
@@ -241,18 +240,3 @@ def test_without_a_compiler_torch_computes_the_same(monkeypatch: pytest.MonkeyPa
         assert isinstance(runner, TorchRunner)
         error = (runner.run(batch) - native).norm() / native.norm()
         assert error < (1e-5 if weights == "fp32" else 0.05)
-
-
-def test_the_reason_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No compiler, or one that fails."""
-    monkeypatch.setenv("GLASSHOUSE_CACHE", str(tmp_path))
-    monkeypatch.setattr(build.shutil, "which", lambda name: None)
-    with pytest.raises(build.NativeError, match="no C\\+\\+ compiler"):
-        build._built()
-    monkeypatch.setattr(build.shutil, "which", lambda name: __file__)
-    failed = subprocess.CompletedProcess([], 1, "", "x.cpp:3:1: error: 'immintrin.h' not found\nmore\n")
-    monkeypatch.setattr(build.subprocess, "run", lambda *a, **k: failed)
-    with pytest.raises(build.NativeError, match="immintrin") as caught:
-        build._built()
-    assert "\n" not in str(caught.value)
-    assert not list((tmp_path / "native").iterdir())

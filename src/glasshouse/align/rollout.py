@@ -26,7 +26,7 @@ from glasshouse.infer.lockstep import blocks_needed, sample_together
 from glasshouse.infer.native import best_runner
 from glasshouse.infer.runner import BLOCK_SIZE
 from glasshouse.model import Transformer
-from glasshouse.objective import LanguageModel, token_logps
+from glasshouse.objective import LanguageModel, kernels_of, token_logps
 from glasshouse.tokenizer import Tokenizer
 
 MAX_TOGETHER = 256  # answers sampled at once: beyond, the cost of an answer no longer falls
@@ -150,6 +150,10 @@ class SampledFrom:
     def hidden(self, ids_BT: Tensor, *, document_BT: Tensor | None = None) -> Tensor:
         self.hidden_BTD = self._model.hidden(ids_BT, document_BT=document_BT)
         return self.hidden_BTD
+
+    @property
+    def kernels(self) -> str:
+        return kernels_of(self._model)
 
     @property
     def head_weight_VD(self) -> Tensor:

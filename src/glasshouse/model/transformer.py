@@ -17,6 +17,7 @@ from glasshouse.model.attention import attend, attend_explicitly, cache_mask, do
 from glasshouse.model.cache import KVCache
 from glasshouse.model.config import ModelConfig
 from glasshouse.model.init import InitConfig, initialise
+from glasshouse.model.native import Kernels, hidden_states, is_native
 from glasshouse.model.norm import rms_norm
 from glasshouse.model.paged import PagedAttention
 from glasshouse.model.rope import Rotary, rotate
@@ -164,7 +165,12 @@ class Decoder(nn.Module):
 
 
 class Transformer(nn.Module):
-    """`Transformer(config)` holds fresh weights from `seed`; `seed=None` leaves them unset, for a loader to fill."""
+    """`Transformer(config)` holds fresh weights from `seed`; `seed=None` leaves them unset, for a loader to fill.
+
+    `kernels`: training in fp32 on CPU runs the compiled decoder (`native`) unless this says "torch".
+    """
+
+    kernels: Kernels = "auto"
 
     def __init__(self, config: ModelConfig, init: InitConfig | None = None, seed: int | None = 0) -> None:
         super().__init__()
@@ -217,6 +223,10 @@ class Transformer(nn.Module):
         length; rows of different lengths pass their positions.
         pages: the serving engine's memory; B is 1, with a position for every token.
         """
+        is_plain = position_BT is None and cache is None and taps is None and pages is None
+        if is_plain and is_native(self, document_BT):
+            self._check_length(ids_BT.shape[1])
+            return hidden_states(self, ids_BT, document_BT)
         context = self._context(ids_BT, document_BT, position_BT, cache, taps, pages)
         x_BTD = self.model.embed_tokens(ids_BT)
         if taps is not None:

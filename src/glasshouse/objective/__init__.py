@@ -15,6 +15,7 @@ from glasshouse.objective.kto import kto_loss as kto_loss
 from glasshouse.objective.lm import LanguageModel as LanguageModel
 from glasshouse.objective.lm import LossOutput as LossOutput
 from glasshouse.objective.lm import Objective as Objective
+from glasshouse.objective.lm import kernels_of as kernels_of
 from glasshouse.objective.lm import lm_loss as lm_loss
 from glasshouse.objective.pair import Pair as Pair
 from glasshouse.objective.ppo import PPOConfig as PPOConfig

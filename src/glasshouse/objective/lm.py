@@ -40,6 +40,11 @@ class LanguageModel(Protocol):
     def head_weight_VD(self) -> Tensor: ...
 
 
+def kernels_of(model: LanguageModel) -> str:
+    """Which kernels a loss may use: what the model says, or torch's where it says nothing (wrapped or compiled)."""
+    return getattr(model, "kernels", "torch")
+
+
 Objective = Callable[[LanguageModel, Any], LossOutput]  # of (model, batch): a loss names the kind of batch it takes
 
 
@@ -54,4 +59,5 @@ def lm_loss(model: LanguageModel, batch: LMBatch) -> LossOutput:
     if batch.loss_mask_BT is not None:
         counted = batch.loss_mask_BT.flatten().nonzero().squeeze(1)
         hidden_MD, targets_M = hidden_MD.index_select(0, counted), targets_M.index_select(0, counted)
-    return LossOutput(cross_entropy_sum(hidden_MD, model.head_weight_VD, targets_M), targets_M.numel())
+    loss_sum = cross_entropy_sum(hidden_MD, model.head_weight_VD, targets_M, kernels_of(model))
+    return LossOutput(loss_sum, targets_M.numel())

@@ -65,6 +65,7 @@ def time_step(shape: ModelConfig, config: TrainConfig) -> float:
     """The median of a few steps after a warm-up, on random tokens in the layout the stage will have."""
     model = Transformer(shape).to(default_device())
     model.init_weights(0)
+    model.kernels = config.kernels
     optimizer = build_optimizer(model, config.optim)
     batch = _batch(shape.vocab_size, config).to(default_device())
 

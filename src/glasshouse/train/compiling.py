@@ -1,13 +1,14 @@
-"""torch.compile where it repays: the eager step is timed, and compiled only when the run is long enough.
+"""What computes the steps: the compiled C++ decoder on CPU, else torch, compiled where that repays.
 
-Compiling costs about 25 s on two CPU cores (8 s with a warm cache) and makes a step of a small model about 1.3 times
-as fast.  The choice is written down, because compiled and eager steps differ in the last bits: a resumed run must
-not choose again.
+The native decoder (`model.native`) needs no choice: where it can run, it is the fastest.  For torch.compile the eager
+step is timed, and compiled only when the run is long enough: it costs about 25 s on two CPU cores (8 s with a warm
+cache) and makes a step of a small model about 1.3 times as fast.  The choice is written down, because all three differ
+in the last bits: a resumed run must not choose again.
 """
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from glasshouse.core.files import read_json, write_json
 from glasshouse.core.terminal import format_seconds
+from glasshouse.model.native import Kernels, why_torch
 from glasshouse.objective import LanguageModel
 
 CompileMode = Literal["auto", "never", "always"]
@@ -26,10 +28,17 @@ MARGIN = 1.2  # compile only when the predicted saving exceeds its cost by this 
 RECORD = "compile.json"
 
 
+NATIVE_REASON = "forward and backward in C++ built for this processor"
+
+
 @dataclass(frozen=True, slots=True)
 class CompileChoice:
     is_compiled: bool
     reason: str
+    is_native: bool = False
+
+    def __str__(self) -> str:
+        return f"{'native' if self.is_native else 'compiled' if self.is_compiled else 'eager'}: {self.reason}"
 
 
 class CompiledModel:
@@ -70,11 +79,39 @@ def prepare(
     n_steps: int,
     has_fixed_shape: bool,
     folder: Path,
+    kernels: Kernels,
 ) -> tuple[LanguageModel, CompileChoice]:
     """The model to train with.  `probe` runs forward and backward on the first batch and changes nothing."""
     record = folder / RECORD
-    if record.exists() and mode == "auto":
-        known = read_json(record)
+    known = read_json(record) if record.exists() else None
+    choice = _native(model, kernels, mode, known)
+    if choice.is_native:
+        write_json(record, {"is_compiled": False, "is_native": True, "reason": choice.reason})
+        return model, choice
+    trained, torch_choice = _with_torch(model, probe, mode, n_steps, has_fixed_shape, known)
+    write_json(record, {"is_compiled": torch_choice.is_compiled, "is_native": False, "reason": torch_choice.reason})
+    reason = f"{torch_choice.reason}; {choice.reason}" if choice.reason else torch_choice.reason
+    return trained, CompileChoice(torch_choice.is_compiled, reason)
+
+
+def _native(model: Any, kernels: Kernels, mode: CompileMode, known: Mapping[str, Any] | None) -> CompileChoice:
+    """Sets `model.kernels`.  The reason is empty where the recipe itself asks for torch."""
+    if kernels == "torch" or mode == "always":
+        model.kernels = "torch"
+        return CompileChoice(False, "")
+    if known is not None and not known.get("is_native", False):
+        model.kernels = "torch"
+        return CompileChoice(False, "as this run began: the native kernels would give other last bits")
+    model.kernels = "auto"
+    why = why_torch(model)
+    return CompileChoice(False, NATIVE_REASON, is_native=True) if why is None else CompileChoice(False, why)
+
+
+def _with_torch(
+    model: Any, probe: Callable[[LanguageModel], None], mode: CompileMode, n_steps: int, has_fixed_shape: bool,
+    known: Mapping[str, Any] | None,
+) -> tuple[LanguageModel, CompileChoice]:  # fmt: skip
+    if known is not None and mode == "auto":
         choice = CompileChoice(bool(known["is_compiled"]), str(known["reason"]))
         return (CompiledModel(model) if choice.is_compiled else model), choice
     # below 2,000 steps only steps over 50 ms can repay; ask the clock only where the answer can be yes
@@ -84,7 +121,6 @@ def prepare(
     trained: LanguageModel = model
     if choice.is_compiled:
         trained, choice = _compile(model, probe, eager_s, choice)
-    write_json(record, {"is_compiled": choice.is_compiled, "reason": choice.reason})
     return trained, choice
 
 

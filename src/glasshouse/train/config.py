@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from glasshouse.core.config import Config
+from glasshouse.model.native import Kernels
 from glasshouse.optim import OptimConfig, ScheduleConfig
 from glasshouse.train.compiling import CompileMode
 from glasshouse.train.gradient import Precision
@@ -20,6 +21,7 @@ class TrainConfig(Config):
     guard: GuardConfig = GuardConfig()
     precision: Precision = "auto"
     compile: CompileMode = "auto"
+    kernels: Kernels = "auto"  # on CPU in fp32 the C++ ones where they can be built; "torch": never
     eval_every: int | None = Field(default=None, gt=0)  # steps; the end is always evaluated
     sample_at: tuple[float, ...] = (0.0, 0.05, 0.2, 0.5, 1.0)  # shares of the run
     checkpoint_every_s: float | None = Field(default=60.0, ge=0)
@@ -30,4 +32,12 @@ class TrainConfig(Config):
 
 
 # What may differ between a checkpoint and the recipe that resumes it: it does not change the weights.
-FREE_TO_CHANGE = {"eval_every", "sample_at", "checkpoint_every_s", "checkpoint_every", "metric_every", "max_epochs"}
+FREE_TO_CHANGE = {
+    "eval_every",
+    "sample_at",
+    "checkpoint_every_s",
+    "checkpoint_every",
+    "metric_every",
+    "max_epochs",
+    "kernels",
+}  # a run keeps those it began with, unless torch is asked for

@@ -27,6 +27,7 @@ from glasshouse.core.rundir import RunDirectory
 from glasshouse.core.terminal import Task, Terminal, format_bytes
 from glasshouse.meter import Cost, DeviceProfile, Meter
 from glasshouse.model import Transformer, count_parameters, flops_per_token
+from glasshouse.model.native import Kernels
 from glasshouse.objective import LanguageModel, Objective
 from glasshouse.optim import build_optimizer, describe_groups, factor
 from glasshouse.parallel import Mesh, apply_plan, local, main_first, tell
@@ -160,11 +161,14 @@ class Trainer:
         with main_first(self.team.mesh):  # the others find its choice
             self._trained, choice = prepare(
                 self.model, probe, mode=self.config.compile, n_steps=self.config.steps,
-                has_fixed_shape=self.loader.has_fixed_shape, folder=self.folder,
+                has_fixed_shape=self.loader.has_fixed_shape, folder=self.folder, kernels=self._kernels(),
             )  # fmt: skip
-        how = "compiled" if choice.is_compiled else "eager"
-        self._compiled = f"{how}: {choice.reason}"
+        self._compiled = str(choice)
         self.terminal.line(self.stage, self._compiled)
+
+    def _kernels(self) -> Kernels:
+        """bf16 is computed by torch alone."""
+        return "torch" if self.config.precision == "bf16" else self.config.kernels
 
     def _loop(self, task: Task) -> None:
         while self.state.step < self.config.steps:

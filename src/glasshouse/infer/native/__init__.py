@@ -1,7 +1,7 @@
 """The fast CPU runner: one C++ forward pass, compiled on first use."""
 
-from glasshouse.infer.native.build import NativeError as NativeError
-from glasshouse.infer.native.build import why_unavailable as why_unavailable
+from glasshouse.core.native import NativeError as NativeError
 from glasshouse.infer.native.choose import best_runner as best_runner
 from glasshouse.infer.native.choose import torch_model as torch_model
+from glasshouse.infer.native.kernels import why_unavailable as why_unavailable
 from glasshouse.infer.native.runner import NativeRunner as NativeRunner

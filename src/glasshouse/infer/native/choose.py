@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from glasshouse.core.errors import ConfigError
-from glasshouse.infer.native.build import why_unavailable
+from glasshouse.infer.native.kernels import why_unavailable
 from glasshouse.infer.native.runner import NativeRunner, converted
 from glasshouse.infer.quantize import QuantizedMatrix, Weights, quantized_transformer
 from glasshouse.infer.runner import BLOCK_SIZE, TorchRunner

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from glasshouse.checkpoint.weights import EMBEDDING, HEAD
 from glasshouse.core.errors import ConfigError
-from glasshouse.infer.native.build import library
+from glasshouse.infer.native.kernels import library
 from glasshouse.infer.native.memory import Arena
 from glasshouse.infer.native.packing import (
     LANES,

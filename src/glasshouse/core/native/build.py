@@ -1,7 +1,8 @@
-"""The C++ beside this file as a loaded library: compiled on first use, kept under a hash of all that went into it.
+"""C++ kernels as loaded libraries: compiled on first use, kept under a hash of all that went into them.
 
 About ten seconds once.  The compiler is the system's (`c++`, `g++` or `clang++`); nothing of torch or Python is
-compiled in, so one library serves every version of both.
+compiled in, so one library serves every version of both.  A library is one source file with the headers of its folder;
+the headers of this folder are everyone's.
 """
 
 import ctypes
@@ -16,57 +17,34 @@ from pathlib import Path
 from glasshouse.core.environment import cache_directory
 from glasshouse.core.errors import GlasshouseError
 
-SOURCES = ("forward.cpp", "attention.h", "gemm.h", "simd.h")
+SHARED = Path(__file__).parent
 COMPILERS = ("g++", "c++", "clang++")
 FLAGS = ("-O3", "-march=native", "-fopenmp", "-ffp-contract=off", "-std=c++17", "-shared", "-fPIC")
 TIMEOUT_S = 300
 
 
 class NativeError(GlasshouseError):
-    """The native runner cannot be had here; the torch runner computes the same, slower."""
+    """The compiled kernels cannot be had here; torch computes the same, slower."""
 
 
 @cache
-def library() -> ctypes.CDLL:
-    """The library, built if need be.  torch must be imported first: both then share one set of OpenMP threads, where
-    two would wait for each other's spinning."""
+def library(source: Path) -> ctypes.CDLL:
+    """The library of one source file, built if need be.  torch must be imported first: both then share one set of
+    OpenMP threads, where two would wait for each other's spinning."""
     try:
-        return _load(_built())
-    except NativeError:
-        raise
+        return ctypes.CDLL(str(built(source)))
     except OSError as error:
         raise NativeError(f"the compiled kernels could not be loaded ({error})") from None
 
 
-@cache
-def why_unavailable() -> str | None:
-    """None where the native runner works, else one line that says why not."""
-    try:
-        library()
-    except NativeError as error:
-        return f"{error}; the plain torch runner is used, which is slower."
-    return None
-
-
-def _load(path: Path) -> ctypes.CDLL:
-    loaded = ctypes.CDLL(str(path))
-    loaded.new_memory.restype = ctypes.c_void_p
-    loaded.new_memory.argtypes = []
-    loaded.free_memory.restype = None
-    loaded.free_memory.argtypes = [ctypes.c_void_p]
-    loaded.forward.restype = None
-    loaded.forward.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_int32, ctypes.c_void_p]
-    return loaded
-
-
-def _built() -> Path:
+def built(source: Path) -> Path:
+    """Where the library lies, compiled if it did not."""
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
     if compiler is None:
         raise NativeError(f"no C++ compiler ({', '.join(COMPILERS)}) for the fast kernels; install one (g++)")
-    here = Path(__file__).parent
-    path = cache_directory() / "native" / f"glasshouse-{_fingerprint(here, compiler)}.so"
+    path = cache_directory() / "native" / f"{source.stem}-{_fingerprint(source, compiler)}.so"
     if not path.is_file():
-        _compile(compiler, here / SOURCES[0], path)
+        _compile(compiler, source, path)
     return path
 
 
@@ -74,7 +52,7 @@ def _compile(compiler: str, source: Path, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        command = [compiler, *FLAGS, str(source), "-o", str(temporary)]
+        command = [compiler, *FLAGS, f"-I{SHARED}", str(source), "-o", str(temporary)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
         if done.returncode != 0:
             first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip()[:200])
@@ -86,12 +64,12 @@ def _compile(compiler: str, source: Path, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _fingerprint(here: Path, compiler: str) -> str:
+def _fingerprint(source: Path, compiler: str) -> str:
     """Of the sources, the flags, the compiler and the processor `-march=native` means."""
     digest = hashlib.sha256(" ".join((*FLAGS, compiler, _processor())).encode())
     digest.update(str(Path(compiler).stat().st_mtime_ns).encode())
-    for name in SOURCES:
-        digest.update((here / name).read_bytes())
+    for path in (source, *sorted(source.parent.glob("*.h")), *sorted(SHARED.glob("*.h"))):
+        digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 

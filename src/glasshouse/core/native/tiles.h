@@ -1,0 +1,171 @@
+// Matrix products for training: activations in tiles, weights in panels, two kernels.
+//
+// A tile is TILE tokens.  A matrix (tokens, W) is kept as [tile][W / PANEL][TILE][PANEL]: what a kernel reads and what it
+// writes are each one stretch of memory, so that nothing is packed between two products.  Widths are padded with zeros
+// to whole panels, tokens to whole tiles.
+//   times_panel   C = A B, B a panel [K][PANEL]: activations by weights.  28 sums and 2 inputs fill 32 registers.
+//   add_outer     C += A' B over tokens: gradients of weights.
+// Every sum runs in one fixed order: results do not depend on the number of threads.
+
+#pragma once
+#include <utility>
+#include <vector>
+#include "simd.h"
+
+constexpr int PANEL = 2 * LANES, TILE = LANES == 16 ? 14 : 6, PIECE = TILE * PANEL;
+constexpr int OUTER = PANEL / 4;  // outputs of one pass of add_outer: 2 OUTER sums
+
+INLINE int64_t panels(int64_t width) { return (width + PANEL - 1) / PANEL; }
+INLINE int64_t tiles(int64_t tokens) { return (tokens + TILE - 1) / TILE; }
+
+// c[PIECE] = (c or 0) + a b: a tile of n_panels pieces, a_step apart; b [n_panels * PANEL][PANEL].
+template <bool ADDS> __attribute__((noinline)) static void times_panel(const float *a, const float *b, float *c,
+                                                                       int64_t n_panels, int64_t a_step = PIECE) {
+    F32 sum[TILE][2];
+    for (int r = 0; r < TILE; r++)
+        for (int v = 0; v < 2; v++) sum[r][v] = ADDS ? load<F32>(c + r * PANEL + v * LANES) : F32{};
+    for (int64_t p = 0; p < n_panels; p++, a += a_step)
+        for (int k = 0; k < PANEL; k++, b += PANEL) {
+            const F32 b0 = load<F32>(b), b1 = load<F32>(b + LANES);
+            for (int r = 0; r < TILE; r++) {
+                const F32 x = splat(a[r * PANEL + k]);
+                sum[r][0] = fma(x, b0, sum[r][0]), sum[r][1] = fma(x, b1, sum[r][1]);
+            }
+        }
+    for (int r = 0; r < TILE; r++)
+        for (int v = 0; v < 2; v++) store(c + r * PANEL + v * LANES, sum[r][v]);
+}
+
+// c[OUTER][PANEL] += a' b over the tokens of n tiles, whose pieces lie a_step and b_step apart.
+__attribute__((noinline)) static void add_outer(const float *a, int64_t a_step, const float *b, int64_t b_step,
+                                                int64_t n, float *c) {
+    F32 sum[OUTER][2];
+    for (int r = 0; r < OUTER; r++)
+        for (int v = 0; v < 2; v++) sum[r][v] = load<F32>(c + r * PANEL + v * LANES);
+    for (int64_t i = 0; i < n; i++, a += a_step, b += b_step)
+        for (int t = 0; t < TILE; t++) {
+            const F32 b0 = load<F32>(b + t * PANEL), b1 = load<F32>(b + t * PANEL + LANES);
+            for (int r = 0; r < OUTER; r++) {
+                const F32 x = splat(a[t * PANEL + r]);
+                sum[r][0] = fma(x, b0, sum[r][0]), sum[r][1] = fma(x, b1, sum[r][1]);
+            }
+        }
+    for (int r = 0; r < OUTER; r++)
+        for (int v = 0; v < 2; v++) store(c + r * PANEL + v * LANES, sum[r][v]);
+}
+
+// c (=, +=) a b for n consecutive tiles; packed is [n_out][a_panels * PANEL][PANEL].  A stretch of a panel, small enough
+// to stay in the cache beside the tiles' part that meets it, serves all tiles in turn.
+template <bool ADDS> static void multiply(const float *a, int64_t a_panels, const float *packed, int64_t n_out, float *c,
+                                          int64_t n) {
+    constexpr int64_t STRETCH = 16;  // panels of inputs: 64 KiB
+    for (int64_t k = 0; k < a_panels; k += STRETCH) {
+        const int64_t length = a_panels - k < STRETCH ? a_panels - k : STRETCH;
+        for (int64_t p = 0; p < n_out; p++) {
+            const float *b = packed + (p * a_panels + k) * PANEL * PANEL;
+            for (int64_t i = 0; i < n; i++) {
+                const float *from = a + (i * a_panels + k) * PIECE;
+                float *to = c + (i * n_out + p) * PIECE;
+                if (ADDS || k) times_panel<true>(from, b, to, length);
+                else times_panel<false>(from, b, to, length);
+            }
+        }
+    }
+}
+
+// One thread's part of n things.
+struct Range {
+    int64_t begin, end;
+};
+INLINE Range share(int64_t n, int thread, int n_threads) {
+    return {n * thread / n_threads, n * (thread + 1) / n_threads};
+}
+
+// The rows of one weight matrix, or of several that read the same inputs; null where the width is padding.
+// Y = X W' wants it as [outputs / PANEL][inputs][PANEL], dX = dY W as [inputs / PANEL][outputs][PANEL].
+struct Matrix {
+    std::vector<float *> row;  // outputs, whole panels of them
+    int64_t n_inputs;
+
+    int64_t out() const { return row.size() / PANEL; }
+    int64_t in() const { return panels(n_inputs); }
+    int64_t size() const { return out() * in() * PANEL * PANEL; }
+
+    void add_rows(float *weight, int64_t n) {
+        for (int64_t i = 0; i < n; i++) row.push_back(weight + i * n_inputs);
+    }
+    void pad() {
+        while (row.size() % PANEL) row.push_back(nullptr);
+    }
+
+    void pack_outputs(int64_t p, float *packed) const {
+        constexpr int STEP = 16;
+        float *to = packed + p * in() * PANEL * PANEL;
+        memset(to, 0, in() * PANEL * PANEL * sizeof(float));
+        for (int64_t begin = 0; begin < n_inputs; begin += STEP) {
+            const int64_t end = begin + STEP < n_inputs ? begin + STEP : n_inputs;
+            for (int j = 0; j < PANEL; j++)
+                if (const float *from = row[p * PANEL + j])
+                    for (int64_t k = begin; k < end; k++) to[k * PANEL + j] = from[k];
+        }
+    }
+
+    void pack_inputs(int64_t p, float *packed) const {
+        float *to = packed + p * row.size() * PANEL;
+        const int64_t left = n_inputs - p * PANEL, width = left < PANEL ? left : PANEL;
+        for (size_t n = 0; n < row.size(); n++, to += PANEL) {
+            if (!row[n] || width < PANEL) memset(to, 0, PANEL * sizeof(float));
+            if (row[n]) memcpy(to, row[n] + p * PANEL, width * sizeof(float));
+        }
+    }
+};
+
+// Gradient of PANEL outputs by PANEL inputs: the sum over n tiles of dy' x, stored in (or added to) the rows of w.
+static void weight_gradient(const float *dy, int64_t dy_panels, const float *x, int64_t x_panels, int64_t n,
+                            const Matrix &w, int64_t p, int64_t q, bool adds) {
+    constexpr int64_t CHUNK = 28;  // tiles whose pieces of dy and x stay in the cache for four passes
+    alignas(64) float c[PANEL * PANEL] = {};
+    for (int64_t i = 0; i < n; i += CHUNK)
+        for (int r = 0; r < PANEL; r += OUTER)
+            add_outer(dy + (i * dy_panels + p) * PIECE + r, dy_panels * PIECE, x + (i * x_panels + q) * PIECE,
+                      x_panels * PIECE, n - i < CHUNK ? n - i : CHUNK, c + r * PANEL);
+    const int64_t left = w.n_inputs - q * PANEL, width = left < PANEL ? left : PANEL;
+    for (int r = 0; r < PANEL; r++)
+        if (float *to = w.row[p * PANEL + r])
+            for (int64_t k = 0; k < width; k++) to[q * PANEL + k] = (adds ? to[q * PANEL + k] : 0.0f) + c[r * PANEL + k];
+}
+
+// Memory for one purpose after another; each begins on a cache line.
+struct Room {
+    float *at;
+    float *take(int64_t n) {
+        float *taken = at;
+        at += (n + 15) / 16 * 16;
+        return taken;
+    }
+};
+
+// Where feature f of token t lies, and how many follow it in one stretch.
+INLINE int64_t place(int64_t t, int64_t f, int64_t width_panels) {
+    return (t / TILE * width_panels + f / PANEL) * PIECE + t % TILE * PANEL + f % PANEL;
+}
+template <class Copy> INLINE void each_stretch(int64_t t, int64_t f, int64_t n, int64_t width_panels, Copy copy) {
+    for (int64_t i = 0; i < n;) {
+        const int64_t room = PANEL - (f + i) % PANEL, length = n - i < room ? n - i : room;
+        copy(place(t, f + i, width_panels), i, length);
+        i += length;
+    }
+}
+INLINE void read_features(const float *m, int64_t width_panels, int64_t t, int64_t f, int64_t n, float *to) {
+    each_stretch(t, f, n, width_panels, [&](int64_t at, int64_t i, int64_t size) { memcpy(to + i, m + at, 4 * size); });
+}
+INLINE void write_features(float *m, int64_t width_panels, int64_t t, int64_t f, int64_t n, const float *from) {
+    each_stretch(t, f, n, width_panels, [&](int64_t at, int64_t i, int64_t size) { memcpy(m + at, from + i, 4 * size); });
+}
+
+// Sums over numbers too small to matter cost a hundred times the others; every thread decides for itself.
+INLINE void flush_denormals() {
+#if defined(__x86_64__)
+    _mm_setcsr(_mm_getcsr() | 0x8040);
+#endif
+}

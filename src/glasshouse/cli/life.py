@@ -92,32 +92,6 @@ def write_report(path: Path, terminal: Terminal | None = None) -> Path:
     return html
 
 
-def show_plan(recipe: str, settings: Sequence[str], dial: Mapping[str, str]) -> None:
-    """What would run here: shape, steps and rates of each stage, and what they would take."""
-    from glasshouse.run.find import find_recipe
-    from glasshouse.run.measuring import measure
-    from glasshouse.run.resolve import UNDECIDED, announce, load_draft, resolve
-
-    draft = load_draft(find_recipe(recipe), settings, dial)
-    measured = measure(draft.parse(UNDECIDED))
-    resolved, plan, _ = resolve(draft, measured)
-    terminal = Terminal()
-    announce(measured, plan, terminal)
-    if plan is None:
-        return
-    shape = plan.model
-    terminal.line("model", f"{shape.n_layers} layers, {shape.d_model} wide, {shape.n_heads} heads "
-                           f"({shape.n_kv_heads} for keys and values), {shape.vocab_size:,} tokens, "
-                           f"context {shape.max_seq_len:,}")  # fmt: skip
-    for name, stage in plan.stages.items():
-        config = resolved.training(name)
-        terminal.line(name, f"{stage.steps:,} steps of {config.batch_tokens:,} tokens · {format_seconds(stage.seconds)}"
-                            f" · rates {config.optim.matrix_lr:g} (matrices), {config.optim.embedding_lr:g} (rest)"
-                            f" · {stage.cost.joules / 3600:.2g} Wh")  # fmt: skip
-    for name, seconds in plan.overhead_seconds.items():
-        terminal.line(name, format_seconds(seconds))
-
-
 def show_runs(root: Path) -> None:
     """A table of the runs below `root`; an empty one says how to begin."""
     from glasshouse.run.find import find_runs

@@ -17,6 +17,7 @@ VERBS = {
     "resume": "Go on with a run that was interrupted.",
     "runs": "List runs: how far they came, what they cost.",
     "plan": "Say what a recipe would build here, and what it would cost.",
+    "ladder": "Train small models, and predict a larger one from them.",
     "report": "Write report.html and MODEL_CARD.md of a run again.",
     "chat": "Talk to a model in the terminal.",
     "generate": "Continue a text.",

@@ -44,3 +44,9 @@ CHINCHILLA = ScalingFit(
     draws=tuple(ScalingLaw(e, a, alpha, b, beta) for e, a, alpha, b, beta in CHINCHILLA_DRAWS),
     misses=(-0.009, -0.0046, -0.0032, -0.002, -0.0005, 0.0005, 0.0017, 0.0034, 0.0049, 0.0119),  # deciles of the 240
 )
+
+SMALL = ScalingFit(
+    ScalingLaw(e=0.35, a=33.0, alpha=0.35, b=157.0, beta=0.35),
+    unit="bits/byte",
+    origin="this project's first trainings on the standard library, fitted by hand and without intervals",
+)

@@ -6,9 +6,11 @@ Units: seconds, tokens, parameters; losses in bits per byte of held-out text.  P
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from glasshouse.core.errors import ConfigError
+from glasshouse.core.files import read_json
 from glasshouse.plan.scaling import ScalingFit, fit_with_draws
 
 UNIT = "bits/byte"
@@ -101,3 +103,14 @@ def check_sizes(widths: Sequence[int], held_out: int, shares: Sequence[float]) -
     if held_out in widths:
         raise ConfigError(f"the held-out width {held_out} is among the widths {', '.join(map(str, widths))}: "
                           "it would predict what it has seen")  # fmt: skip
+
+
+def read_fit(folder: Path) -> ScalingFit:
+    """The fit of a ladder that has come to its prediction; `ConfigError` where there is none."""
+    path = folder / "ladder.json"
+    record = read_json(path) if path.is_file() else {}
+    if "fit" not in record:
+        raise ConfigError(
+            f"{folder} holds no finished ladder (no fit in ladder.json). Make one: glass ladder --out {folder}"
+        )
+    return ScalingFit.from_json(record["fit"])

@@ -95,11 +95,14 @@ class StepTime:
 def step_time(model: ModelConfig, seq_len: int, device: Device, layout: Layout) -> StepTime:
     tokens = layout.micro_batch * layout.n_microbatches * seq_len
     per_token = _share_of_rank(model, layout)
-    products = tokens * per_token * _product_flops(model, device, layout) / (
-        device.bf16_flops_per_s * device.matmul_share
+    products = (
+        tokens * per_token * _product_flops(model, device, layout) / (device.bf16_flops_per_s * device.matmul_share)
     )
-    attention = tokens * per_token * _attention_flops(model, seq_len, layout) / (
-        device.bf16_flops_per_s * device.attention_share
+    attention = (
+        tokens
+        * per_token
+        * _attention_flops(model, seq_len, layout)
+        / (device.bf16_flops_per_s * device.attention_share)
     )
     traffic = tokens * per_token * _traffic_bytes(model, layout) / (device.bytes_per_s * STREAM_SHARE)
     tensor_parallel = tokens / layout.pp * _tensor_parallel_bytes(model, layout) / _bandwidth(device, layout.tp)
@@ -213,7 +216,9 @@ def rank_memory(model: ModelConfig, seq_len: int, layout: Layout) -> RankMemory:
     n_layers = -(-model.n_layers // layout.pp)
     if layout.fsdp == 1:
         gathered = 2.0 * (block + root)  # cast for the moment
-    elif layout.pp == 1:  # two blocks ahead in bf16, one's gradient in bf16 and twice in fp32 on its way; the root stays
+    elif (
+        layout.pp == 1
+    ):  # two blocks ahead in bf16, one's gradient in bf16 and twice in fp32 on its way; the root stays
         gathered = (2 * 2 + 2 + 2 * 4) * block + (2 + 2 + 4) * root
     else:  # a stage stays gathered in bf16, and its gradient adds up in fp32
         gathered = (2 + 4) * (n_layers * block + root / 2)

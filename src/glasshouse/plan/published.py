@@ -15,7 +15,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-
 from glasshouse.model import PRESETS, ModelConfig, count_parameters, flops_per_token
 from glasshouse.plan.devices import DEVICES, Device
 from glasshouse.plan.known_laws import CHINCHILLA
@@ -195,7 +194,9 @@ def published_rows() -> list[Row]:
 
 
 def _speed_row(speed: Speed) -> Row:
-    return Row(speed.run, "tokens/s a device", speed.tokens_per_s, speed.predict(), speed.source, speed.fits is not None)
+    return Row(
+        speed.run, "tokens/s a device", speed.tokens_per_s, speed.predict(), speed.source, speed.fits is not None
+    )
 
 
 def _memory_rows() -> list[Row]:

@@ -11,7 +11,6 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -29,7 +28,7 @@ from glasshouse.meter import DeviceProfile, Meter, MeterConfig, measure_device
 from glasshouse.model import ModelConfig, Transformer, count_parameters
 from glasshouse.objective import lm_loss
 from glasshouse.optim import OptimConfig, ScheduleConfig
-from glasshouse.plan import Prediction, Rung, ScalingFit, Step, parse_duration
+from glasshouse.plan import Prediction, Rung, Step, parse_duration
 from glasshouse.plan.ladder import check_sizes, fit_rungs, lay_out, predict_rung
 from glasshouse.plan.shape import shape_of_width
 from glasshouse.run.measuring import time_step
@@ -222,14 +221,6 @@ class _PartOfTask(Task):
 
     def advance_to(self, done: float, note: str = "") -> None:
         self._whole.advance_to(self._before_s + done * self._seconds_per_step, f"{self._rung} · {note}")
-
-
-def read_fit(folder: Path) -> ScalingFit:
-    """The fit of a finished ladder; `ConfigError` where there is none."""
-    path = folder / "ladder.json"
-    if not path.is_file() or "fit" not in (record := read_json(path)):
-        raise ConfigError(f"{folder} holds no finished ladder (no fit in ladder.json). Make one: glass ladder --out {folder}")
-    return ScalingFit.from_json(record["fit"])
 
 
 def _describe(prediction: Prediction) -> str:

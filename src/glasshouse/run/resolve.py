@@ -32,6 +32,7 @@ UNDECIDED: dict[str, dict[str, Any]] = {
     "sft": {"steps": 1},
 }  # fmt: skip
 UNUSED = {stage: {"steps": 1} for stage in ("pretrain", "sft")}  # a table that no stage reads
+KNOBS = {"time", "params", "flops"}
 SHAPE_KEYS = ("d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff")
 
 
@@ -70,7 +71,9 @@ def load_draft(path: Path, settings: Sequence[str] = (), dial: Mapping[str, str]
     values = override(values, settings)
     origins |= {setting.partition("=")[0].strip(): "--set" for setting in settings}
     if dial:
-        kept = {k: v for k, v in values.get("dial", {}).items() if k not in ("time", "params", "flops")}
+        kept = dict(values.get("dial", {}))
+        if KNOBS & dial.keys():
+            kept = {k: v for k, v in kept.items() if k not in KNOBS}
         values["dial"] = {**kept, **dial}
         origins |= {f"dial.{knob}": "command line" for knob in dial}
     draft = Draft(values, origins, str(path), text)
@@ -120,6 +123,12 @@ def _workload(draft: Draft, undecided: Recipe) -> Workload:
         vocab_size=vocab_size,
         max_seq_len=max_seq_len,
         model=undecided.model.model_copy(update=extra) if is_shaped else None,
+        microbatch_tokens={
+            stage: tokens
+            for stage in undecided.training_stages
+            if (tokens := undecided.training(stage).microbatch_tokens) is not None
+        },
+        is_muon=any(undecided.training(stage).optim.matrices == "muon" for stage in undecided.training_stages),
         steps={s: draft.values[s]["steps"] for s in undecided.training_stages if "steps" in draft.values.get(s, {})},
     )
 
@@ -172,6 +181,10 @@ def describe_plan(plan: Plan) -> str:
     """`2.6 M parameters, 6.1 M tokens · predicted 7 min 40 s, 1.9 GB, 0.9 bits/byte, 6 Wh (estimated)`."""
     record = plan.to_json()
     loss = f", {plan.bits_per_byte:.2f} bits/byte after pretraining" if plan.bits_per_byte else ""
+    if plan.bits_per_byte_interval is not None:
+        loss = loss.replace(
+            " bits", f" ({plan.bits_per_byte_interval[0]:.2f}–{plan.bits_per_byte_interval[1]:.2f}) bits"
+        )
     return (
         f"{format_count(record['parameters'])} parameters, {format_count(record['tokens'])} tokens · predicted "
         f"{format_seconds(plan.seconds)}, {format_bytes(plan.memory_bytes)}{loss}, "

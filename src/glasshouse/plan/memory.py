@@ -1,0 +1,79 @@
+"""Peak memory of a training process on this machine, from what it allocates; the base of the process is measured.
+
+What is alive, in bytes, fp32:
+  lasting      weights, and the optimizer's state (Muon one tensor a weight, AdamW two)
+  backward     lasting + what the forward pass kept for each token + the head's two gradients + one layer's gradients
+  optimizer    lasting + gradients + the copies that Muon works on: every feed-forward matrix of the model at once
+By path: "torch" keeps each operation's inputs, counted from the code; "native" (the compiled decoder) keeps two
+streams, q, k, v, the heads' answers, gates and values, and works in a room of its own with packed weights.
+On top comes what the allocator cannot reuse: freed blocks of other sizes.  Its factors are fitted on `FITTED` of
+benchmarks/training_memory.py and checked on shapes beside them.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from glasshouse.model import ModelConfig, count_parameters
+
+TrainingPath = Literal["torch", "native"]
+
+GROUP_TOKENS = 2048  # of the compiled decoder: tokens that go through a layer together
+MUON_COPIES = 4.7  # gradient, average, iterate old and new, and two Gram matrices of a third of its size
+
+# (bytes at the start, share of what backward holds, the same where microbatches follow each other, Muon's copies)
+ALLOCATOR: Mapping[TrainingPath, tuple[float, float, float, float]] = {
+    "torch": (56e6, 1.30, 1.75, 1.60),
+    "native": (28e6, 1.04, 1.04, 1.0),
+}
+
+
+def training_bytes(
+    model: ModelConfig,
+    batch_tokens: int,
+    microbatch_tokens: int,
+    *,
+    path: TrainingPath = "torch",
+    is_muon: bool = True,
+) -> float:
+    """What training adds to the process at its peak."""
+    start, share, share_many, share_muon = ALLOCATOR[path]
+    backward, copies = backward_bytes(model, microbatch_tokens, path, is_muon), muon_bytes(model) if is_muon else 0.0
+    held = (share if microbatch_tokens >= batch_tokens else share_many) * backward
+    return start + held + share_muon * copies * min(1.0, copies / (REUSED * backward))
+
+
+REUSED = 0.3  # copies smaller than so much of what backward held find room in what it left
+
+
+def backward_bytes(model: ModelConfig, microbatch_tokens: int, path: TrainingPath, is_muon: bool) -> float:
+    kept = microbatch_tokens * kept_per_token(model, path)
+    head = (microbatch_tokens + model.vocab_size) * model.d_model
+    return 4.0 * (_lasting(model, is_muon) + kept + head + _at_work(model, microbatch_tokens, path))
+
+
+def muon_bytes(model: ModelConfig) -> float:
+    return 4.0 * MUON_COPIES * model.n_layers * 3 * model.d_model * model.d_ff
+
+
+def kept_per_token(model: ModelConfig, path: TrainingPath) -> int:
+    """Numbers, for the backward pass.  torch: two norms (normalised input and output each), q and k before and after
+    RoPE, v, the heads' output, and gate, up, silu(gate) and their product."""
+    d, q, kv = model.d_model, model.n_heads * model.d_head, model.n_kv_heads * model.d_head
+    if path == "native":
+        return model.n_layers * (2 * d + q + 2 * kv + q + 2 * model.d_ff) + d
+    return model.n_layers * (4 * d + 3 * q + 3 * kv + 4 * model.d_ff) + 2 * d
+
+
+def _lasting(model: ModelConfig, is_muon: bool) -> int:
+    count = count_parameters(model)
+    by_muon = count.matrices if is_muon else 0
+    return count.total + by_muon + 2 * (count.total - by_muon)
+
+
+def _at_work(model: ModelConfig, microbatch_tokens: int, path: TrainingPath) -> int:
+    """torch: gradients of gate and up.  native: the room of one group of tokens, weights packed, all gradients."""
+    if path == "torch":
+        return 2 * microbatch_tokens * model.d_ff
+    d, q, kv = model.d_model, model.n_heads * model.d_head, model.n_kv_heads * model.d_head
+    room = min(microbatch_tokens, GROUP_TOKENS) * (5 * d + q + q + 2 * kv + 3 * model.d_ff)
+    return room + count_parameters(model).matrices + count_parameters(model).total

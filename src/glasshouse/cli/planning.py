@@ -76,8 +76,9 @@ def _print_cluster_plan(plan: Any) -> None:
     terminal.line("model", f"{format_count(record['parameters'])} parameters: {model.n_layers} layers, {model.d_model} "
                            f"wide, {model.n_heads} heads ({model.n_kv_heads} for keys and values), "
                            f"{model.vocab_size:,} tokens")  # fmt: skip
-    terminal.line("training", f"{format_count(plan.tokens)} tokens in {plan.steps:,} steps of "
-                              f"{format_count(plan.layout.step_tokens(plan.seq_len))}, rows of {plan.seq_len:,}")  # fmt: skip
+    batch = format_count(plan.layout.step_tokens(plan.seq_len))
+    tokens = format_count(plan.tokens)
+    terminal.line("training", f"{tokens} tokens in {plan.steps:,} steps of {batch}, rows of {plan.seq_len:,}")
     terminal.line("layout", f"{plan.layout.n_devices:,} x {plan.device.name}: {plan.layout.describe()}")
     memory = record["memory_bytes"]
     parts = ", ".join(f"{name} {format_bytes(n)}" for name, n in memory.items() if name != "total")
@@ -124,8 +125,8 @@ def show_dry_run(recipe: str | None, settings: Sequence[str], world_size: int | 
     axes = " x ".join(f"{axis} {size}" for axis, size in found.mesh.items() if size > 1) or "1 process"
     terminal.line("dry run", f"{world_size:,} processes ({axes}), {found.tokens:,} tokens a microbatch, traced in "
                              f"{format_seconds(found.seconds)}")  # fmt: skip
-    terminal.line("memory", f"of a rank: weights {format_bytes(found.weights_bytes)}, gradients "
-                            f"{format_bytes(found.gradients_bytes)}, optimizer {format_bytes(found.optimizer_bytes)}")  # fmt: skip
+    lasting = {"weights": found.weights_bytes, "gradients": found.gradients_bytes, "optimizer": found.optimizer_bytes}
+    terminal.line("memory", f"of a rank: {', '.join(f'{name} {format_bytes(n)}' for name, n in lasting.items())}")
     phases = ", ".join(f"{phase} {format_bytes(n)}" for phase, n in found.peak_by_phase.items())
     terminal.line("peak", f"{format_bytes(found.peak_bytes)} held by tensors: {phases}")
     for c in found.collectives:

@@ -253,6 +253,6 @@ def _does_not_fit(model: ModelConfig, config: ClusterConfig, device: Device, seq
         remedies.append(f"{count} x {' or '.join(other)}")
     remedies.append("fewer parameters (--params) or shorter sequences (--seq-len)")
     return ConfigError(
-        f"{what} cannot fit: a rank needs {format_bytes(needed)} at the least (everything checkpointed, one sequence at "
-        f"a time), and has {format_bytes(USABLE_MEMORY * device.memory_bytes)}. What would fit: {'; '.join(remedies)}"
+        f"{what} cannot fit: a rank needs {format_bytes(needed)} at the least (all checkpointed, one sequence at a "
+        f"time), and has {format_bytes(USABLE_MEMORY * device.memory_bytes)}. What would fit: {'; '.join(remedies)}"
     )

@@ -2,7 +2,7 @@
 
 The processes are one real rank and a fake group around it (`FakeStore`), the tensors have shapes and no contents
 (`FakeTensorMode`), and the model is divided by the very code that divides it on a cluster (`parallel.apply_plan`).
-Every operation is seen on its way (`TorchDispatchMode`): new storages are counted in, freed ones out, collectives noted.
+Every operation is seen on its way (`TorchDispatchMode`): new storages count in, freed ones out, collectives are noted.
 Units: bytes, seconds.  Memory is what tensors hold; allocators, contexts and buffers of the network come on top.
 Left out: pipelines (a rank would have to wait for another's microbatch), context parallelism.
 """
@@ -71,8 +71,8 @@ def dry_run(
     """
     sizes = mesh.sizes(world_size)
     if sizes["pp"] > 1 or sizes["cp"] > 1:
-        raise ConfigError("a dry run traces one rank, and neither a pipeline nor stretches of rows (pp, cp) yet: set them "
-                          "to 1. The figures of a pipeline: glass plan --device NAME --count N")  # fmt: skip
+        raise ConfigError("a dry run traces one rank, and neither a pipeline nor stretches of rows (pp, cp): set "
+                          "them to 1. The figures of a pipeline: glass plan --device NAME --count N")  # fmt: skip
     check_model(model, sizes, seq_len)
     if dist.is_initialized():
         raise ConfigError("a dry run pretends to be many processes, and this process already speaks with real ones")

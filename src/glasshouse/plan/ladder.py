@@ -69,8 +69,8 @@ def lay_out(
     if n_steps * min(shares) < MIN_STEPS:
         needed_m = int(MIN_STEPS / min(shares) * full_s / 60) + 1
         raise ConfigError(
-            f"{seconds / 60:.0f} minutes allow {n_steps * min(shares):.0f} steps for the shortest trainings, fewer than "
-            f"the {MIN_STEPS} that say something. Give about --time {needed_m}m, or smaller or fewer widths"
+            f"{seconds / 60:.0f} minutes allow {n_steps * min(shares):.0f} steps for the shortest trainings, fewer "
+            f"than the {MIN_STEPS} that say something. Give about --time {needed_m}m, or smaller or fewer widths"
         )
 
     def rung(width: int, share: float, is_held_out: bool = False) -> Rung:

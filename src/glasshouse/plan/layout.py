@@ -1,8 +1,8 @@
 """One training step on a cluster: its seconds and its memory by rank, from shape, device and layout.
 
-Seconds of a rank are added up from what it must do: matrix products at the share of the peak that they reach, attention,
+Seconds of a rank add up from what it must do: matrix products at the share of the peak that they reach, attention,
 memory traffic of everything element-wise (passes over tensors, counted in the code), tensor-parallel collectives,
-gathering and reducing of sharded weights as far as it cannot hide behind the computing, pipeline bubbles, the optimizer.
+gathering and reducing of sharded weights as far as computing cannot hide it, pipeline bubbles, the optimizer.
 Units: seconds, bytes; tokens are those of one rank's group.  Tensors: D model, F ffn, V vocabulary, q and kv the widths
 of queries and of keys (or values).  Sources: flash attention arXiv:2307.08691, sequence parallelism arXiv:2205.05198,
 1F1B arXiv:2104.04473, FSDP arXiv:2304.11277.

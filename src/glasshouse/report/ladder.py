@@ -52,7 +52,6 @@ def _row(entry: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _draw(record: Mapping[str, Any]) -> str:
-    """The chart as SVG; empty without the report extra's converter having a say: it is required."""
     converter = require("vl_convert", "report", "Drawing charts")
     svg: str = converter.vegalite_to_svg(chart_spec(record))
     return svg
@@ -75,8 +74,9 @@ def _test_layers(record: Mapping[str, Any], points: list[dict[str, Any]]) -> Ite
     prediction = record.get("prediction")
     if prediction is not None:
         x = {"field": "parameters", "type": "quantitative", "scale": {"type": "log"}}
+        y = {"field": "low", "type": "quantitative"}
         yield {"data": {"values": [dict(prediction)]}, "mark": {"type": "rule", "strokeWidth": 3, "opacity": 0.5},
-               "encoding": {"x": x, "y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}}}  # fmt: skip
+               "encoding": {"x": x, "y": y, "y2": {"field": "high"}}}  # fmt: skip
     if held_out := [p for p in points if p["is_held_out"]]:
         yield {"data": {"values": held_out}, "mark": {"type": "point", "shape": "diamond", "size": 140, "opacity": 1},
                "encoding": _encoding("tokens")}  # fmt: skip

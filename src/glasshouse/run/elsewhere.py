@@ -10,6 +10,7 @@ from glasshouse.core.terminal import format_bytes
 from glasshouse.meter import MeterConfig, measure_device
 from glasshouse.meter.energy import WATTS_PER_CORE
 from glasshouse.model import ModelConfig
+from glasshouse.parallel import check_model
 from glasshouse.plan import (
     CHINCHILLA,
     ClusterConfig,
@@ -90,12 +91,9 @@ def trace_job(job: Job, world_size: int) -> DryRun:
     """One microbatch of the recipe's pretraining on its own mesh."""
     training = job.recipe.training("pretrain")
     sizes = job.recipe.mesh.sizes(world_size)
-    of_rank = training.batch_tokens // job.seq_len // (sizes["dp"] * sizes["fsdp"])
-    if of_rank < 1:
-        raise ConfigError(
-            f"[mesh] dp x fsdp = {sizes['dp'] * sizes['fsdp']} processes would share {training.batch_tokens // job.seq_len} "
-            "rows (batch_tokens / seq_len): more ranks than data. Raise pretrain.batch_tokens, or mesh.tp"
-        )
+    n_rows, n_data = training.batch_tokens // job.seq_len, sizes["dp"] * sizes["fsdp"]
+    check_model(job.model, sizes, job.seq_len, n_rows)
+    of_rank = n_rows // n_data
     rows = max(1, min(of_rank, (training.microbatch_tokens or training.batch_tokens) // job.seq_len))
     return dry_run(
         job.model, job.recipe.mesh, world_size, seq_len=job.seq_len, rows=rows, optim=training.optim,

@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -118,7 +118,7 @@ class Ladder:
         total_s = sum(rung.seconds for rung in rungs)
         self.terminal.line("ladder", f"{len(rungs)} trainings, {format_seconds(total_s)} expected")
         tokenizer = Tokenizer.load(self.run.path / "tokenizer")
-        shards = {split: self._shard(split, tokenizer) for split in ("train", "holdout")}
+        shards = {"train": self._shard("train", tokenizer), "holdout": self._shard("holdout", tokenizer)}
         with self.terminal.task("ladder", total_s) as task:
             for number, (rung, entry) in enumerate(zip(rungs, record["rungs"])):
                 before_s = sum(r.seconds for r in rungs[:number])
@@ -156,8 +156,9 @@ class Ladder:
     def _predict(self, record: dict[str, Any], rungs: list[Rung]) -> None:
         pairs = [(rung, entry["loss"]) for rung, entry in zip(rungs, record["rungs"])]
         sizes = ", ".join(format_count(n) for n in sorted({r.parameters for r in rungs if not r.is_held_out}))
-        origin = (f"a ladder of {time.strftime('%Y-%m-%d')} on {', '.join(self.config.corpus.sources)}: "
-                  f"{len(rungs) - 1} trainings of {sizes} parameters, up to {format_count(rungs[-1].tokens)} tokens")  # fmt: skip
+        text, day = ", ".join(self.config.corpus.sources), time.strftime("%Y-%m-%d")
+        origin = (f"a ladder of {day} on {text}: {len(rungs) - 1} trainings of {sizes} parameters, "
+                  f"up to {format_count(rungs[-1].tokens)} tokens")  # fmt: skip
         fit = fit_rungs(pairs, origin)
         held_out = next(rung for rung in rungs if rung.is_held_out)
         prediction = predict_rung(fit, held_out)
@@ -186,7 +187,7 @@ class Ladder:
             schedule=config.schedule, compile="never", checkpoint_every_s=20.0,
         )  # fmt: skip
 
-    def _shard(self, split: str, tokenizer: Tokenizer) -> TokenShard:
+    def _shard(self, split: Literal["train", "holdout"], tokenizer: Tokenizer) -> TokenShard:
         documents = read_documents(self.run.path / "corpus", split)
         return write_stage_shard(self.run.stage("rungs") / f"{split}.tokens", documents, tokenizer)
 
@@ -224,8 +225,9 @@ class _PartOfTask(Task):
 
 
 def _describe(prediction: Prediction) -> str:
-    return (f"{format_count(prediction.parameters)} parameters after {format_count(prediction.tokens)} tokens: "
-            f"{prediction.loss:.3f} bits/byte ({prediction.low:.3f}–{prediction.high:.3f}), before it is trained")  # fmt: skip
+    what = f"{format_count(prediction.parameters)} parameters after {format_count(prediction.tokens)} tokens"
+    interval = f"{prediction.low:.3f}–{prediction.high:.3f}"
+    return f"{what}: {prediction.loss:.3f} bits/byte ({interval}), before it is trained"
 
 
 def _to_json(rung: Rung) -> dict[str, Any]:

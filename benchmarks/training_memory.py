@@ -9,8 +9,25 @@ The formula's allocator factor was fitted on `FITTED`; `HELD_OUT` are shapes it 
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from glasshouse.plan import TrainingPath, training_bytes
+from glasshouse.plan.shape import shape_of_width
+
+# width, vocabulary, tokens of a batch, tokens of a row, tokens of a microbatch where it is smaller
+FITTED = (
+    (64, 512, 4096, 256, None), (64, 4096, 8192, 256, None), (160, 4096, 8192, 256, None),
+    (160, 4096, 2048, 128, None), (160, 4096, 8192, 256, 2048), (256, 4096, 4096, 256, None),
+    (256, 8192, 8192, 512, None), (256, 1024, 16384, 256, 4096), (384, 4096, 4096, 256, None),
+    (384, 1024, 8192, 512, None), (384, 16384, 2048, 256, None), (512, 4096, 2048, 256, None),
+    (640, 2048, 1024, 256, None), (768, 8192, 1024, 256, None),
+)  # fmt: skip
+HELD_OUT = (
+    (96, 4096, 8192, 256, None), (128, 2048, 16384, 256, None), (192, 8192, 4096, 256, None),
+    (224, 4096, 8192, 256, 4096), (384, 8192, 4096, 256, None), (512, 2048, 4096, 512, None),
+)  # fmt: skip
 
 CHILD = """
 import json, sys, tempfile
@@ -52,3 +69,40 @@ def measure(model: Mapping[str, Any], train: Mapping[str, Any]) -> dict[str, int
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+@dataclass(frozen=True)
+class Row:
+    """Bytes of the process's peak; `error` is relative to what was measured."""
+
+    shape: str
+    measured: int
+    predicted: float
+
+    @property
+    def error(self) -> float:
+        return self.predicted / self.measured - 1
+
+
+def _asked(width: int, vocab_size: int, batch: int, seq_len: int, microbatch: int | None) -> tuple[Any, Any]:
+    train = {"seq_len": seq_len, "batch_tokens": batch} | ({"microbatch_tokens": microbatch} if microbatch else {})
+    return shape_of_width(width, vocab_size, seq_len), train
+
+
+def measure_all(shapes: Sequence[tuple[int, int, int, int, int | None]], path: TrainingPath) -> list[Row]:
+    rows = []
+    for width, vocab_size, batch, seq_len, microbatch in shapes:
+        model, train = _asked(width, vocab_size, batch, seq_len, microbatch)
+        train["kernels"] = "auto" if path == "native" else "torch"
+        found = measure(model.model_dump(), train)
+        predicted = found["base"] + training_bytes(model, batch, min(batch, microbatch or batch), path=path)
+        name = f"{width} wide, {vocab_size:,} words, {microbatch or batch:,} of {batch:,} tokens"
+        rows.append(Row(name, found["peak"], predicted))
+    return rows
+
+
+if __name__ == "__main__":
+    for path in ("torch", "native"):
+        for row in measure_all(HELD_OUT, path):
+            print(f"{path:<7} {row.shape:<50} {row.measured / 1e6:7.0f} MB {row.predicted / 1e6:7.0f} MB "
+                  f"{100 * row.error:+5.1f} %")  # fmt: skip

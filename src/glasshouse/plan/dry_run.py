@@ -9,7 +9,7 @@ Left out: pipelines (a rank would have to wait for another's microbatch), contex
 
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -78,23 +78,24 @@ def dry_run(
         raise ConfigError("a dry run pretends to be many processes, and this process already speaks with real ones")
     started_at = time.perf_counter()
     with _fake_world(world_size, rank):
-        devices = _devices(sizes)  # before the fake tensors: a mesh holds real ones
-        found = _trace(model, Mesh(sizes, rank, devices), seq_len, rows, optim, is_bf16=is_bf16)
+        devices = mesh_of(sizes)  # before the fake tensors: a mesh holds real ones
+        found = trace_step(model, Mesh(sizes, rank, devices), seq_len, rows, optim, is_bf16=is_bf16)
     return DryRun(mesh=sizes, tokens=rows * seq_len, seconds=time.perf_counter() - started_at, **found)
 
 
-def _trace(
-    shape: ModelConfig, mesh: Mesh, seq_len: int, rows: int, optim: OptimConfig, *, is_bf16: bool
-) -> dict[str, Any]:
+def trace_step(
+    shape: ModelConfig, mesh: Mesh, seq_len: int, rows: int, optim: OptimConfig, *, is_bf16: bool,
+    is_fake: bool = True,
+) -> dict[str, Any]:  # fmt: skip
+    """What one rank of `mesh` does in a step; `is_fake=False` really does it, with the processes of a real group."""
     peaks = {}
     with torch.device("meta"):  # divided before there is any memory, as a model too large for one device must be
         team = apply_plan(Transformer(shape.model_copy(update={"max_seq_len": seq_len}), seed=None), mesh)
-    model = team.module
-    with FakeTensorMode(allow_non_fake_inputs=True), Trace() as trace:
-        model.to_empty(device="cpu")
-        optimizer = build_optimizer(model, optim)
+    tensors = FakeTensorMode(allow_non_fake_inputs=True) if is_fake else nullcontext()
+    with tensors, Trace() as trace:
+        team.module.to_empty(device="cpu")
+        optimizer = build_optimizer(team.module, optim)
         parameters = optimizer.parameters
-        weights = _bytes(parameters)
         for parameter in parameters:  # a step on no gradient makes the optimizer's state, as any first step does
             parameter.grad = torch.zeros_like(parameter)
         optimizer.step()
@@ -106,17 +107,17 @@ def _trace(
         peaks["forward"] = trace.lap()
         (loss_sum * team.loss_scale).backward()  # type: ignore[no-untyped-call]
         peaks["backward"] = trace.lap()
-        gradients = _bytes([p.grad for p in parameters if p.grad is not None])
+        gradients = _bytes(p.grad for p in parameters if p.grad is not None)
         optimizer.step()
         peaks["optimizer"] = trace.lap()
-        tensors, _ = optimizer.state()
+        states, _ = optimizer.state()
         return {
-            "weights_bytes": weights, "gradients_bytes": gradients, "optimizer_bytes": _bytes(tensors.values()),
-            "peak_by_phase": peaks, "collectives": trace.collectives(),
+            "weights_bytes": _bytes(parameters), "gradients_bytes": gradients,
+            "optimizer_bytes": _bytes(states.values()), "peak_by_phase": peaks, "collectives": trace.collectives(),
         }  # fmt: skip
 
 
-def _bytes(tensors: Any) -> int:
+def _bytes(tensors: Iterable[Any]) -> int:
     """Of their storages, each once: pieces may be views of one buffer."""
     return sum({id(s): s.nbytes() for s in (local(t).untyped_storage() for t in tensors)}.values())
 
@@ -214,7 +215,8 @@ def _fake_world(world_size: int, rank: int) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def _devices(sizes: Mapping[str, int]) -> Any:
+def mesh_of(sizes: Mapping[str, int]) -> Any:
+    """The device mesh of the axes longer than one, in the process group there is."""
     axes = {"dp": sizes["dp"], "shard": sizes["fsdp"], "tp": sizes["tp"]}
     axes = {axis: size for axis, size in axes.items() if size > 1}
     if not axes:

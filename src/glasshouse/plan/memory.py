@@ -11,6 +11,7 @@ benchmarks/training_memory.py and checked on shapes beside them.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 from glasshouse.model import ModelConfig, count_parameters
@@ -20,11 +21,28 @@ TrainingPath = Literal["torch", "native"]
 GROUP_TOKENS = 2048  # of the compiled decoder: tokens that go through a layer together
 MUON_COPIES = 4.7  # gradient, average, iterate old and new, and two Gram matrices of a third of its size
 
-# (bytes at the start, share of what backward holds, the same where microbatches follow each other, Muon's copies)
-ALLOCATOR: Mapping[TrainingPath, tuple[float, float, float, float]] = {
-    "torch": (56e6, 1.30, 1.75, 1.60),
-    "native": (28e6, 1.04, 1.04, 1.0),
+
+@dataclass(frozen=True, slots=True)
+class Allocator:
+    """What a process holds for each byte alive.
+
+    start: bytes of buffers and code that first training brings.  backward: of what backward holds.  kept: of what one
+    forward pass kept, once more (its block is large, and the next pass does not find the old one whole).  many: of
+    what backward holds, once more where microbatches follow each other.  muon: of Muon's copies.
+    """
+
+    start: float
+    backward: float
+    kept: float
+    many: float
+    muon: float
+
+
+ALLOCATORS: Mapping[TrainingPath, Allocator] = {
+    "torch": Allocator(start=56e6, backward=1.30, kept=0.0, many=0.45, muon=1.60),
+    "native": Allocator(start=2e6, backward=0.87, kept=1.09, many=0.63, muon=1.0),
 }
+REUSED = 0.3  # Muon's copies, where they are smaller than so much of what backward held, find room in what it left
 
 
 def training_bytes(
@@ -36,13 +54,13 @@ def training_bytes(
     is_muon: bool = True,
 ) -> float:
     """What training adds to the process at its peak."""
-    start, share, share_many, share_muon = ALLOCATOR[path]
+    factor = ALLOCATORS[path]
     backward, copies = backward_bytes(model, microbatch_tokens, path, is_muon), muon_bytes(model) if is_muon else 0.0
-    held = (share if microbatch_tokens >= batch_tokens else share_many) * backward
-    return start + held + share_muon * copies * min(1.0, copies / (REUSED * backward))
-
-
-REUSED = 0.3  # copies smaller than so much of what backward held find room in what it left
+    many = factor.many if microbatch_tokens < batch_tokens else 0.0
+    kept = 4.0 * microbatch_tokens * kept_per_token(model, path)
+    found_no_room = min(1.0, copies / (REUSED * backward))
+    return (factor.start + (factor.backward + many) * backward + factor.kept * kept
+            + factor.muon * copies * found_no_room)  # fmt: skip
 
 
 def backward_bytes(model: ModelConfig, microbatch_tokens: int, path: TrainingPath, is_muon: bool) -> float:

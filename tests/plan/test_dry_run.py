@@ -42,7 +42,8 @@ def test_a_dry_run_sees_what_two_real_processes_do(tmp_path: Path, fsdp: int, tp
         subprocess.Popen([sys.executable, program, str(rank), "2", store, str(fsdp), str(tp)],
                          stdout=subprocess.PIPE, text=True) for rank in range(2)
     ]  # fmt: skip
-    real = json.loads([rank.communicate(timeout=120)[0] for rank in ranks][0].splitlines()[-1])
+    said = [rank.communicate(timeout=120)[0] for rank in ranks]
+    real = json.loads(said[0].splitlines()[-1])
     fake = trace(2, fsdp=fsdp, tp=tp)
     for key in ("weights_bytes", "gradients_bytes", "optimizer_bytes"):
         assert getattr(fake, key) == real[key]

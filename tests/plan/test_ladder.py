@@ -53,7 +53,7 @@ def test_a_ladder_that_proves_nothing_is_refused(widths, held_out: int, shares, 
 
 
 def test_a_folder_without_a_ladder_is_said_to_be_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no finished ladder.*glass ladder --out"):
+    with pytest.raises(ConfigError, match=r"no finished ladder.*glass ladder --out"):
         read_fit(tmp_path)
 
 

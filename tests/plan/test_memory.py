@@ -20,7 +20,8 @@ SHAPES = [(64, 512, 2048), (160, 4096, 4096), (256, 1024, 2048)]
 def traced(shape: ModelConfig, n_tokens: int) -> tuple[int, int, int]:
     """Bytes that tensors hold: at most in the backward pass, at most in the optimizer, and between."""
     with Trace() as trace:
-        model = Transformer(shape, kernels="torch")
+        model = Transformer(shape)
+        model.kernels = "torch"
         optimizer = build_optimizer(model, OptimConfig())
         ids_BT = torch.zeros((n_tokens // 256, 256), dtype=torch.long)
         for _ in range(2):

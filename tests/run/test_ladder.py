@@ -8,7 +8,7 @@ from glasshouse.core.errors import ConfigError
 from glasshouse.core.files import read_json
 from glasshouse.core.rundir import RunDirectory
 from glasshouse.core.terminal import Terminal
-from glasshouse.plan import Step, read_fit
+from glasshouse.plan import read_fit
 from glasshouse.report import render_ladder
 from glasshouse.run import ladder as module
 from glasshouse.run.ladder import Ladder, LadderConfig
@@ -32,6 +32,7 @@ def ladder(folder: Path, **options) -> Ladder:
 @pytest.fixture(autouse=True)
 def _sizes_cost_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "time_step", lambda shape, config: 0.01)  # the machine's own noise is no matter here
+    monkeypatch.setattr("glasshouse.plan.ladder.MIN_STEPS", 10)
 
 
 def test_a_ladder_cut_off_goes_on_to_its_prediction_and_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,8 @@ from glasshouse.core.files import read_json
 from glasshouse.plan.scaling import ScalingFit, fit_with_draws
 
 UNIT = "bits/byte"
-MIN_STEPS = 40  # below that a training is mostly warm-up, and says little about longer ones
+MIN_STEPS = 200  # shorter ones lie off the law of longer ones: with 105 steps among 211 and 421 the next size's loss
+# was foretold 2.5 % too high, without them 1.4 %
 HELD_OUT_SHARE = 1.0  # of the longest training: extrapolation is in size
 
 

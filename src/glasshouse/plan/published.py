@@ -226,8 +226,8 @@ def _llama1_rows() -> list[Row]:
     run = next(s for s in SPEEDS if s.run == "LLaMA 65B, A100")
     hours = 1.4e12 / run.predict() / 3600
     return [
-        Row("LLaMA 65B, 1.4 T tokens", "MWh", 449, hours * DEVICES["a100-80"].watts * PUE / 1e6, LLAMA1),
-        Row("LLaMA 65B, 1.4 T tokens", "days on 2,048", 21, hours / 2048 / 24, "arXiv:2302.13971 section 2.4"),
+        Row("LLaMA 65B, 1.4 T tokens", "MWh", 449, hours * DEVICES["a100-80"].watts * PUE / 1e6, LLAMA1, True),
+        Row("LLaMA 65B, 1.4 T tokens", "days on 2,048", 21, hours / 2048 / 24, "arXiv:2302.13971 section 2.4", True),
     ]
 
 

@@ -14,7 +14,7 @@ from glasshouse.plan.dry_run import Trace
 from glasshouse.plan.memory import backward_bytes, muon_bytes, training_bytes
 from glasshouse.plan.shape import shape_of_width
 
-SHAPES = [(64, 512, 2048), (160, 4096, 4096), (256, 1024, 2048)]
+SHAPES = [(64, 4096, 2048), (160, 4096, 4096), (256, 1024, 2048)]
 
 
 def traced(shape: ModelConfig, n_tokens: int) -> tuple[int, int, int]:
@@ -46,7 +46,7 @@ def test_the_formula_counts_what_tensors_hold(width: int, vocab_size: int, n_tok
 def test_more_tokens_a_larger_vocabulary_and_adamw_take_more() -> None:
     shape = shape_of_width(160, 4096, 256)
     base = training_bytes(shape, 4096, 4096)
-    assert training_bytes(shape, 8192, 8192) > 1.8 * base
+    assert training_bytes(shape, 8192, 8192) > 1.7 * base
     assert training_bytes(shape_of_width(160, 32768, 256), 4096, 4096) > base
     assert training_bytes(shape, 8192, 4096) < training_bytes(shape, 8192, 8192)
     assert training_bytes(shape, 4096, 4096, path="native") < base

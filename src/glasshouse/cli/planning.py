@@ -11,6 +11,8 @@ from glasshouse.core.errors import ConfigError
 from glasshouse.core.rundir import RunDirectory
 from glasshouse.core.terminal import Terminal, format_bytes, format_count, format_seconds
 
+TABLE_WIDTH = 190  # a narrow terminal wraps the lines of a table sooner than it may lose its columns
+
 
 def show_plan_here(
     recipe: str | None, settings: Sequence[str], dial: dict[str, str], cluster: dict[str, Any], preset: str | None,
@@ -106,7 +108,8 @@ def show_published() -> None:
     for row in published_rows():
         error = f"{100 * row.error:+.1f} %{' fitted' if row.is_fitted else ''}"
         table.add_row(row.run, row.what, f"{row.published:,.5g}", f"{row.predicted:,.5g}", error, row.source)
-    Console(highlight=False, soft_wrap=True).print(table)
+    console = Console(highlight=False)
+    Console(highlight=False, width=max(TABLE_WIDTH, console.width)).print(table)
     Terminal().line("fitted", f"rows so marked gave the constants (and hours of long runs the share {GOODPUT}); "
                               "all others are checks")  # fmt: skip
 

@@ -73,6 +73,9 @@ def dry_run(
     if sizes["pp"] > 1 or sizes["cp"] > 1:
         raise ConfigError("a dry run traces one rank, and neither a pipeline nor stretches of rows (pp, cp): set "
                           "them to 1. The figures of a pipeline: glass plan --device NAME --count N")  # fmt: skip
+    if optim.matrices == "muon" and sizes["fsdp"] * sizes["tp"] > 1:
+        raise ConfigError("Muon on divided weights gathers every matrix whole on every rank, and is not traced. Set "
+                          'optim.matrices = "adamw"')  # fmt: skip
     check_model(model, sizes, seq_len)
     if dist.is_initialized():
         raise ConfigError("a dry run pretends to be many processes, and this process already speaks with real ones")

@@ -19,6 +19,7 @@ from glasshouse.model import ModelConfig, count_parameters
 TrainingPath = Literal["torch", "native"]
 
 GROUP_TOKENS = 2048  # of the compiled decoder: tokens that go through a layer together
+LOGITS_AT_ONCE = 1 << 21  # of `objective.cross_entropy`
 MUON_COPIES = 4.7  # gradient, average, iterate old and new, and two Gram matrices of a third of its size
 
 
@@ -39,7 +40,7 @@ class Allocator:
 
 
 ALLOCATORS: Mapping[TrainingPath, Allocator] = {
-    "torch": Allocator(start=56e6, backward=1.30, kept=0.0, many=0.45, muon=1.60),
+    "torch": Allocator(start=32e6, backward=1.33, kept=0.0, many=0.45, muon=1.58),
     "native": Allocator(start=2e6, backward=0.87, kept=1.09, many=0.63, muon=1.0),
 }
 REUSED = 0.3  # Muon's copies, where they are smaller than so much of what backward held, find room in what it left
@@ -89,9 +90,9 @@ def _lasting(model: ModelConfig, is_muon: bool) -> int:
 
 
 def _at_work(model: ModelConfig, microbatch_tokens: int, path: TrainingPath) -> int:
-    """torch: gradients of gate and up.  native: the room of one group of tokens, weights packed, all gradients."""
+    """torch: gradients of gate and up, or three chunks of logits, whichever is more.  native: the room of one group of tokens, weights packed, all gradients."""
     if path == "torch":
-        return 2 * microbatch_tokens * model.d_ff
+        return max(2 * microbatch_tokens * model.d_ff, 3 * min(microbatch_tokens * model.vocab_size, LOGITS_AT_ONCE))
     d, q, kv = model.d_model, model.n_heads * model.d_head, model.n_kv_heads * model.d_head
     room = min(microbatch_tokens, GROUP_TOKENS) * (5 * d + q + q + 2 * kv + 3 * model.d_ff)
     return room + count_parameters(model).matrices + count_parameters(model).total

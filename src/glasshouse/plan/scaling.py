@@ -68,7 +68,7 @@ class ScalingFit:
         return float(low), float(high)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "draws": [asdict(draw) for draw in self.draws], "misses": list(self.misses)}
 
     @staticmethod
     def from_json(record: Mapping[str, Any]) -> "ScalingFit":

@@ -115,18 +115,20 @@ class Ladder:
             record["rungs"] = [{"rung": _to_json(rung), "loss": None, "took_s": None} for rung in laid_out]
             write_json(self.path, record)
         rungs = [Rung(**entry["rung"]) for entry in record["rungs"]]
-        total_s = sum(rung.seconds for rung in rungs)
-        self.terminal.line("ladder", f"{len(rungs)} trainings, {format_seconds(total_s)} expected")
+        left = [rung for rung, entry in zip(rungs, record["rungs"]) if entry["loss"] is None]
+        left_s = sum(rung.seconds for rung in left)
+        self.terminal.line("ladder", f"{len(left)} of {len(rungs)} trainings to do, {format_seconds(left_s)} expected")
         tokenizer = Tokenizer.load(self.run.path / "tokenizer")
         shards = {"train": self._shard("train", tokenizer), "holdout": self._shard("holdout", tokenizer)}
-        with self.terminal.task("ladder", total_s) as task:
+        before_s = 0.0
+        with self.terminal.task("ladder", left_s) as task:
             for number, (rung, entry) in enumerate(zip(rungs, record["rungs"])):
-                before_s = sum(r.seconds for r in rungs[:number])
                 if entry["loss"] is None:
                     if rung.is_held_out:
                         self._predict(record, rungs)
                     self._train(rung, entry, tokenizer, shards, profile, _Part(self.terminal, task, before_s, rung))
                     write_json(self.path, record)
+                    before_s += rung.seconds
                 self._tell(number + 1, len(rungs), rung, entry)
         return self._conclude(record)
 

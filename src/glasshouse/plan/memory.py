@@ -28,7 +28,7 @@ class Allocator:
     """What a process holds for each byte alive.
 
     start: bytes of buffers and code that first training brings.  backward: of what backward holds.  kept: of what one
-    forward pass kept, once more (its block is large, and the next pass does not find the old one whole).  many: of
+    forward pass kept, once more (its block is large, and the next pass often does not find the old one whole).  many: of
     what backward holds, once more where microbatches follow each other.  muon: of Muon's copies.
     """
 
@@ -90,7 +90,8 @@ def _lasting(model: ModelConfig, is_muon: bool) -> int:
 
 
 def _at_work(model: ModelConfig, microbatch_tokens: int, path: TrainingPath) -> int:
-    """torch: gradients of gate and up, or three chunks of logits, whichever is more.  native: the room of one group of tokens, weights packed, all gradients."""
+    """torch: gradients of gate and up, or three chunks of logits, whichever is more.  native: the room of one group of
+    tokens, weights packed, all gradients."""
     if path == "torch":
         return max(2 * microbatch_tokens * model.d_ff, 3 * min(microbatch_tokens * model.vocab_size, LOGITS_AT_ONCE))
     d, q, kv = model.d_model, model.n_heads * model.d_head, model.n_kv_heads * model.d_head

@@ -29,6 +29,7 @@ class Measured:
     step_seconds(model, stage): one optimizer step of "pretrain" or "sft", measured.
     overhead_seconds: stages that do not train (corpus, tokenizer, evals, report, start-up), by name.
     law: what predicts the loss, in bits per byte.  process_bytes: held before any model.  path: what computes a step.
+    peak_so_far_bytes: the most the process has held before it plans; measuring a machine takes half a gigabyte.
     """
 
     profile: DeviceProfile
@@ -39,6 +40,7 @@ class Measured:
     law: ScalingFit = SMALL
     process_bytes: float = PROCESS_BYTES
     path: TrainingPath = "torch"
+    peak_so_far_bytes: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +124,9 @@ def predict(
         model=model,
         stages=stages,
         overhead_seconds=dict(measured.overhead_seconds),
-        memory_bytes=max((_memory(stage, work, measured, model) for stage in work.training_stages),
-                         default=measured.process_bytes),
+        memory_bytes=max(
+            [measured.peak_so_far_bytes, *(_memory(stage, work, measured, model) for stage in work.training_stages)]
+        ),
         bits_per_byte=law.law.loss(n_parameters, tokens) if tokens else None,
         bits_per_byte_interval=law.interval(n_parameters, tokens) if tokens and law.draws else None,
         law=law,

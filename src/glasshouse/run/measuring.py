@@ -13,7 +13,7 @@ import torch
 from glasshouse.batch import LMBatch
 from glasshouse.core.environment import default_device
 from glasshouse.corpus.sources import find_files
-from glasshouse.meter import measure_device
+from glasshouse.meter import measure_device, peak_memory_bytes
 from glasshouse.model import ModelConfig, Transformer
 from glasshouse.model.native import why_unavailable
 from glasshouse.objective import lm_loss
@@ -51,6 +51,7 @@ def measure(recipe: Recipe) -> Measured:
         law=read_fit(Path(ladder)) if (ladder := recipe.dial and recipe.dial.ladder) else SMALL,
         process_bytes=process_bytes,
         path=_path(recipe),
+        peak_so_far_bytes=peak_memory_bytes(),
     )
 
 

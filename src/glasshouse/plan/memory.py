@@ -28,7 +28,7 @@ class Allocator:
     """What a process holds for each byte alive.
 
     start: bytes of buffers and code that first training brings.  backward: of what backward holds.  kept: of what one
-    forward pass kept, once more (its block is large, and the next pass often does not find the old one whole).  many: of
+    forward pass kept, once more (its block is large, and the next pass may not find the old one whole).  many: of
     what backward holds, once more where microbatches follow each other.  muon: of Muon's copies.
     """
 

@@ -8,6 +8,7 @@ Units: bytes.
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -70,7 +71,8 @@ def save_divided(folder: Path, tensors: Mapping[str, Any], write_rest: Callable[
 def load_divided(folder: Path, tensors: Mapping[str, Any]) -> None:
     """Fill `tensors`, whole or pieces, in place from a checkpoint that any number of processes wrote."""
     planner = DefaultLoadPlanner(flatten_state_dict=False, flatten_sharded_tensors=False)
-    dcp.load(dict(tensors), storage_reader=_Reader(folder), planner=planner, no_dist=True)
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # that each process reads on its own
+        dcp.load(dict(tensors), storage_reader=_Reader(folder), planner=planner, no_dist=True)
 
 
 def stored_shapes(folder: Path) -> dict[str, tuple[torch.Size, torch.dtype]]:

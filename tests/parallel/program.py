@@ -59,7 +59,8 @@ class Faulty:
     """A loader that does something to one rank at one batch: {"rank", "index", "what": hang, kill, nan}."""
 
     def __init__(self, inner: PackedLoader, fault: dict[str, Any], rank: int) -> None:
-        self.inner, self.fault, self.rank = inner, fault, rank
+        is_first_attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+        self.inner, self.fault, self.rank = inner, fault if is_first_attempt else {}, rank
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)

@@ -2,9 +2,11 @@
 
 import json
 import signal
+import subprocess
+import sys
 
 import pytest
-from processes import finish, largest_difference, losses, run, start
+from processes import PROGRAM, finish, largest_difference, losses, run, start
 
 
 def test_a_killed_rank_is_named_and_another_mesh_goes_on(tmp_path):
@@ -29,6 +31,22 @@ def test_one_process_starts_and_two_with_divided_matrices_go_on(tmp_path):
     run(2, {"folder": str(tmp_path / "killed"), "mesh": {"tp": 2}, "train": train})
     run(1, {"folder": str(tmp_path / "whole"), "train": train})
     assert largest_difference(tmp_path / "killed", tmp_path / "whole") < 1e-5
+
+
+@pytest.mark.slow
+def test_torchrun_starts_again_from_the_newest_checkpoint(tmp_path):
+    train = {"steps": 20, "checkpoint_every": 5}
+    fault = {"rank": 1, "index": 12, "what": "kill"}
+    case = {"folder": str(tmp_path / "killed"), "mesh": {"fsdp": 2, "timeout_s": 20}, "train": train, "fault": fault}
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1",
+        str(PROGRAM), json.dumps([case]),
+    ]  # fmt: skip
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert ended.returncode == 0, ended.stderr
+    assert list(losses(tmp_path / "killed")) == list(range(1, 21))  # no step twice, none left out
+    run(2, {"folder": str(tmp_path / "whole"), "mesh": {"fsdp": 2}, "train": train})
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
 
 
 @pytest.mark.slow

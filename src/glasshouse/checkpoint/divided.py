@@ -125,7 +125,7 @@ class _Writer(StorageWriter):
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
         """On the first process: where every tensor will lie; the files are made, at full size, with their headers."""
-        found = {item.index.fqn: item.tensor_data for plan in plans for item in plan.items}
+        found = {item.index.fqn: item.tensor_data for plan in plans for item in plan.items if item.tensor_data}
         layout = _write_headers(self.folder, {key: (data.size, data.properties.dtype) for key, data in found.items()})
         return [replace(plan, storage_data=layout) for plan in plans]
 
@@ -258,7 +258,7 @@ def _write_piece(descriptor: int, begin: int, size: torch.Size, offsets: torch.S
     if piece.ndim == 0 or piece.shape[1:] == size[1:]:
         row = size[1:].numel() * piece.element_size()
         begin += (offsets[0] if piece.ndim else 0) * row
-        data = memoryview(piece.reshape(-1).view(torch.uint8).numpy())
+        data = memoryview(piece.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
         while data:
             n_written = os.pwrite(descriptor, data, begin)
             data, begin = data[n_written:], begin + n_written

@@ -25,7 +25,7 @@ AXES = ("pp", "dp", "fsdp", "cp", "tp")
 
 
 class MeshConfig(Config):
-    """Their product is the number of processes.  The same recipe runs on one process and on many where dp is left out."""
+    """Their product is the number of processes.  Where dp is left out, one recipe runs on any number."""
 
     dp: int | None = Field(default=None, ge=1)  # None: what the other axes leave of the processes there are
     fsdp: int = Field(default=1, ge=1)

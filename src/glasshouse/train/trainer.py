@@ -95,7 +95,9 @@ class Trainer:
         self.optimizer = build_optimizer(model, config.optim, beside)
         self.guard = LossGuard(config.guard)
         about = {"recipe": dict(recipe or {}), "provenance": dict(provenance or {}), "parent": parent}
-        self.saver = Saver(folder, model, tokenizer, self.optimizer, self.guard, loader, config, about, beside, self.team)
+        self.saver = Saver(
+            folder, model, tokenizer, self.optimizer, self.guard, loader, config, about, beside, self.team
+        )
         self.state = TrainState(step=0, cursor=loader.start())
         self._sample_steps = {round(share * config.steps): share for share in config.sample_at}
         self._trained: LanguageModel = self.team.trained  # the compiled one, where that pays

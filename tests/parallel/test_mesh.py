@@ -13,7 +13,7 @@ MODEL = ModelConfig(
 def test_one_recipe_fits_any_number_of_processes():
     assert MeshConfig().sizes(1) == dict.fromkeys(AXES, 1)
     assert MeshConfig().sizes(6)["dp"] == 6
-    assert MeshConfig(fsdp=2, tp=2).sizes(8) == {"pp": 1, "dp": 2, "fsdp": 2, "cp": 1, "tp": 2}
+    assert MeshConfig(fsdp=2, tp=2).sizes(8) == {"dp": 2, "fsdp": 2, "cp": 1, "tp": 2}
 
 
 @pytest.mark.parametrize(("config", "world_size"), [({"tp": 3}, 4), ({"dp": 2}, 4), ({"fsdp": 8}, 4), ({"dp": 2}, 1)])

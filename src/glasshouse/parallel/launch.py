@@ -6,6 +6,7 @@ reading a corpus for an hour) goes through the store, which waits as long as it 
 
 import itertools
 import json
+import math
 import os
 import socket
 import time
@@ -19,7 +20,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 
 from glasshouse.core.environment import default_device, local_rank, world
-from glasshouse.parallel.mesh import AXES, Mesh, MeshConfig
+from glasshouse.parallel.mesh import Mesh, MeshConfig
 
 AS_LONG_AS_IT_TAKES = timedelta(days=30)
 
@@ -38,7 +39,7 @@ def init_distributed(config: MeshConfig) -> Mesh:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=timeout)
         _store().set(f"who/{rank}", f"{socket.gethostname()}, process {os.getpid()}")
-    long = {"pp": sizes["pp"], "dp": sizes["dp"], "shard": sizes["fsdp"] * sizes["cp"], "tp": sizes["tp"]}
+    long = {"dp": sizes["dp"], "shard": sizes["fsdp"] * sizes["cp"], "tp": sizes["tp"]}
     long = {axis: size for axis, size in long.items() if size > 1}
     devices = init_device_mesh(device.type, tuple(long.values()), mesh_dim_names=tuple(long))
     for axis in long:
@@ -98,19 +99,12 @@ def _cp_group(sizes: Any, rank: int, timeout: timedelta) -> Any:
     """Every process makes every group, in the same order; it keeps its own."""
     inner, span = sizes["tp"], sizes["cp"] * sizes["tp"]
     own = None
-    for start in range(0, _product(sizes), span):
+    for start in range(0, math.prod(sizes.values()), span):
         for offset in range(inner):
             ranks = list(range(start + offset, start + span, inner))
             group = dist.new_group(ranks, timeout=timeout)
             own = group if rank in ranks else own
     return own
-
-
-def _product(sizes: Any) -> int:
-    product = 1
-    for axis in AXES:
-        product *= sizes[axis]
-    return product
 
 
 def _set_timeout(group: Any, timeout: timedelta) -> None:

@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 
-from glasshouse.core.environment import default_device, local_rank, world
+from glasshouse.core.environment import default_device, local_rank, restart_count, world
 from glasshouse.parallel.mesh import Mesh, MeshConfig
 
 AS_LONG_AS_IT_TAKES = timedelta(days=30)
@@ -37,7 +37,9 @@ def init_distributed(config: MeshConfig) -> Mesh:
     timeout = timedelta(seconds=config.timeout_s)
     if not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=timeout)
+        store, _, _ = next(dist.rendezvous("env://", timeout=timeout))
+        store = dist.PrefixStore(f"attempt-{restart_count()}", store)  # what a former attempt said is not heard
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
         _store().set(f"who/{rank}", f"{socket.gethostname()}, process {os.getpid()}")
     long = {"dp": sizes["dp"], "shard": sizes["fsdp"] * sizes["cp"], "tp": sizes["tp"]}
     long = {axis: size for axis, size in long.items() if size > 1}

@@ -45,7 +45,10 @@ MESHES: dict[int, dict[str, dict[str, int]]] = {
         "HSDP": {"dp": 2, "fsdp": 2}, "context parallel x TP": {"cp": 2, "tp": 2}},
 }  # fmt: skip
 TEXT = "Many hands make light work, and many processes make one model, whichever of them falls on the way. "
-KILL_STEPS = 400
+KILL_STEPS = 300
+# Rates a tenth of the usual: at those, this text is soon known by heart, and from there rounding grows by itself (one
+# process against two, no kills: losses 2e-6 apart after 100 steps, 5e-3 after 150; at these, 2e-7 after 150).
+CALM = {"matrix_lr": 0.002, "embedding_lr": 3e-4, "head_lr": 3e-4, "vector_lr": 3e-4}
 BLOCK_STEPS, N_BLOCKS = 12, 10
 
 
@@ -121,7 +124,7 @@ def time_saving(trainer: Trainer, path: str) -> None:
 
 
 def kill_figures(root: Path, n_kills: int) -> list[Figure]:
-    train = {"steps": KILL_STEPS, "checkpoint_every": 10, "checkpoint_every_s": None, "metric_every": 1}
+    train = {"steps": KILL_STEPS, "checkpoint_every": 10, "checkpoint_every_s": None, "optim": CALM}
     cases = {
         name: {"folder": str(root / name), "train": train} for name in ("whole of 1", "whole of 2", "killed", "changed")
     }

@@ -5,6 +5,7 @@ A case: {"folder", "mesh": {...}, "train": {...}, "model": {...}, "fault": {...}
 
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -56,7 +57,7 @@ def train_case(case: dict[str, Any]) -> None:
 
 
 class Faulty:
-    """A loader that does something to one rank at one batch: {"rank", "index", "what": hang, kill, nan}."""
+    """A loader that does something to one rank at one batch: {"rank", "index", "what": hang, kill, nan, full}."""
 
     def __init__(self, inner: PackedLoader, fault: dict[str, Any], rank: int) -> None:
         is_first_attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
@@ -71,6 +72,8 @@ class Faulty:
         if self.is_now:
             if self.fault["what"] == "hang":
                 time.sleep(600)
+            if self.fault["what"] == "full":  # no file of this process may grow beyond 500 bytes
+                resource.setrlimit(resource.RLIMIT_FSIZE, (500, resource.RLIM_INFINITY))
             if self.fault["what"] == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
         return batch, following

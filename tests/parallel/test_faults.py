@@ -7,6 +7,9 @@ import sys
 
 import pytest
 from processes import PROGRAM, finish, largest_difference, losses, run, start
+from program import train_case
+
+from glasshouse.core.errors import ConfigError
 
 
 def test_a_killed_rank_is_named_and_another_mesh_goes_on(tmp_path):
@@ -69,3 +72,21 @@ def test_nan_on_one_rank_is_skipped_by_all_and_its_data_is_named(tmp_path):
     (bad,) = (tmp_path / "run/pretrain/bad_batches").iterdir()
     assert json.loads(bad.read_text())["loss_sum_by_rank"][1] == "nan"
     assert sorted(losses(tmp_path)) == [step for step in range(1, 13) if step != 9]
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_for_one_rank_stops_all_with_the_last_checkpoint_good(tmp_path):
+    train = {"steps": 20, "checkpoint_every": 5}
+    fault = {"rank": 1, "index": 12, "what": "full"}
+    case = {"folder": str(tmp_path / "full"), "mesh": {"fsdp": 2}, "train": train, "fault": fault}
+    assert finish(start(2, [case])) == [5, 5]
+    said = (tmp_path / "full/error-0.txt").read_text()
+    assert "the disk is full" in said and "checkpoint of step 15" in said and "step-00000010" in said
+    run(1, {"folder": str(tmp_path / "full"), "train": train}, {"folder": str(tmp_path / "whole"), "train": train})
+    assert largest_difference(tmp_path / "full", tmp_path / "whole") < 1e-5
+
+
+def test_a_checkpoint_of_another_architecture_is_refused_before_any_step(tmp_path):
+    train_case({"folder": str(tmp_path), "train": {"steps": 2}})
+    with pytest.raises(ConfigError, match=r"other settings.*model\.n_layers was 2, now 1; model\.d_ff was 64, now 32"):
+        train_case({"folder": str(tmp_path), "train": {"steps": 2}, "model": {"n_layers": 1, "d_ff": 32}})

@@ -72,8 +72,8 @@ class Faulty:
         if self.is_now:
             if self.fault["what"] == "hang":
                 time.sleep(600)
-            if self.fault["what"] == "full":  # no file of this process may grow beyond 500 bytes
-                resource.setrlimit(resource.RLIMIT_FSIZE, (500, resource.RLIM_INFINITY))
+            if self.fault["what"] == "full":  # no file of this process may grow beyond 4,000 bytes
+                resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.RLIM_INFINITY))
             if self.fault["what"] == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
         return batch, following

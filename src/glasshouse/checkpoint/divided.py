@@ -20,6 +20,7 @@ import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from safetensors import safe_open
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner, DefaultSavePlanner
 from torch.distributed.checkpoint.metadata import (
     ChunkStorageMetadata,
@@ -60,7 +61,7 @@ def save_divided(folder: Path, tensors: Mapping[str, Any], write_rest: Callable[
             dcp.save(dict(tensors), storage_writer=_Writer(Path(new)), planner=_save_planner(), process_group=group)
             if is_main:
                 write_rest(Path(new))
-    except Exception as error:  # whatever it was, the others must hear of it
+    except (Exception, CheckpointException) as error:  # whatever it was, the others must hear of it
         failure = _root_of(error)
     failures: list[str | None] = [None] * dist.get_world_size(group)
     dist.all_gather_object(failures, failure, group=group)

@@ -49,7 +49,7 @@ KILL_STEPS = 300
 # Rates a tenth of the usual: at those, this text is soon known by heart, and from there rounding grows by itself (one
 # process against two, no kills: losses 2e-6 apart after 100 steps, 5e-3 after 150; at these, 2e-7 after 150).
 CALM = {"matrix_lr": 0.002, "embedding_lr": 3e-4, "head_lr": 3e-4, "vector_lr": 3e-4}
-BLOCK_STEPS, N_BLOCKS = 12, 10
+BLOCK_STEPS, N_BLOCKS = 8, 6
 
 
 def main() -> None:

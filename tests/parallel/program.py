@@ -5,9 +5,11 @@ A case: {"folder", "mesh": {...}, "train": {...}, "model": {...}, "fault": {...}
 
 import json
 import os
+import resource
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +46,9 @@ def train_case(case: dict[str, Any]) -> None:
     loader = PackedLoader(shard, config.seq_len, config.batch_tokens, seed=0,
                           crosses_documents=case.get("crosses_documents", True))  # fmt: skip
     run = RunDirectory(root / "run", is_silent=not mesh.is_main).create()
+    faulty = Faulty(loader, case.get("fault", {}), rank)
     trainer = Trainer(
-        Transformer(shape, seed=0), tokenizer, Faulty(loader, case.get("fault", {}), rank), lm_loss, config,
+        Transformer(shape, seed=0), tokenizer, faulty, faulty.objective, config,
         stage="pretrain", run=run, folder=run.stage("pretrain"), terminal=Terminal(is_quiet=True),
         meter=Meter(MeterConfig()).start(), device_profile=tiny.PROFILE, mesh=mesh,
         evaluate=lambda model: {"eval/sum": float(sum(p.double().square().sum() for p in model.parameters()))},
@@ -54,22 +57,31 @@ def train_case(case: dict[str, Any]) -> None:
 
 
 class Faulty:
-    """A loader that does something to one rank at one batch: {"rank", "index", "what": hang, kill, nan}."""
+    """A loader that does something to one rank at one batch: {"rank", "index", "what": hang, kill, nan, full}."""
 
     def __init__(self, inner: PackedLoader, fault: dict[str, Any], rank: int) -> None:
-        self.inner, self.fault, self.rank = inner, fault, rank
+        is_first_attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+        self.inner, self.fault, self.rank = inner, fault if is_first_attempt else {}, rank
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
     def batch_at(self, cursor: Any) -> Any:
         batch, following = self.inner.batch_at(cursor)
-        if (self.fault.get("rank"), self.fault.get("index")) == (self.rank, cursor.index):
+        self.is_now = (self.fault.get("rank"), self.fault.get("index")) == (self.rank, cursor.index)
+        if self.is_now:
             if self.fault["what"] == "hang":
                 time.sleep(600)
+            if self.fault["what"] == "full":  # no file of this process may grow beyond 4,000 bytes
+                resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.RLIM_INFINITY))
             if self.fault["what"] == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
         return batch, following
+
+    def objective(self, model: Any, batch: Any) -> Any:
+        output = lm_loss(model, batch)
+        is_bad = self.is_now and self.fault["what"] == "nan"
+        return replace(output, loss_sum=output.loss_sum * float("nan")) if is_bad else output
 
 
 def main() -> int:

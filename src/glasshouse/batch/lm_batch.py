@@ -69,7 +69,9 @@ class LMBatch:
         document_BT = None
         if self.document_BT is not None and like.document_BT is not None:
             document_BT = fill(self.document_BT, like.document_BT[:1])
-        return LMBatch(fill(self.ids_BT, like.ids_BT[:1]), fill(self.targets_BT, like.targets_BT[:1]), mask_BT, document_BT)
+        return LMBatch(
+            fill(self.ids_BT, like.ids_BT[:1]), fill(self.targets_BT, like.targets_BT[:1]), mask_BT, document_BT
+        )
 
     def microbatches(self, microbatch_tokens: int | None) -> list["LMBatch"]:
         """The batch cut into groups of whole rows of at most `microbatch_tokens` tokens (at least one row each)."""

@@ -8,6 +8,7 @@ Units: bytes.
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -19,6 +20,7 @@ import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from safetensors import safe_open
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner, DefaultSavePlanner
 from torch.distributed.checkpoint.metadata import (
     ChunkStorageMetadata,
@@ -59,7 +61,7 @@ def save_divided(folder: Path, tensors: Mapping[str, Any], write_rest: Callable[
             dcp.save(dict(tensors), storage_writer=_Writer(Path(new)), planner=_save_planner(), process_group=group)
             if is_main:
                 write_rest(Path(new))
-    except Exception as error:  # whatever it was, the others must hear of it
+    except (Exception, CheckpointException) as error:  # whatever it was, the others must hear of it
         failure = _root_of(error)
     failures: list[str | None] = [None] * dist.get_world_size(group)
     dist.all_gather_object(failures, failure, group=group)
@@ -70,7 +72,8 @@ def save_divided(folder: Path, tensors: Mapping[str, Any], write_rest: Callable[
 def load_divided(folder: Path, tensors: Mapping[str, Any]) -> None:
     """Fill `tensors`, whole or pieces, in place from a checkpoint that any number of processes wrote."""
     planner = DefaultLoadPlanner(flatten_state_dict=False, flatten_sharded_tensors=False)
-    dcp.load(dict(tensors), storage_reader=_Reader(folder), planner=planner, no_dist=True)
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # that each process reads on its own
+        dcp.load(dict(tensors), storage_reader=_Reader(folder), planner=planner, no_dist=True)
 
 
 def stored_shapes(folder: Path) -> dict[str, tuple[torch.Size, torch.dtype]]:
@@ -123,7 +126,7 @@ class _Writer(StorageWriter):
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
         """On the first process: where every tensor will lie; the files are made, at full size, with their headers."""
-        found = {item.index.fqn: item.tensor_data for plan in plans for item in plan.items}
+        found = {item.index.fqn: item.tensor_data for plan in plans for item in plan.items if item.tensor_data}
         layout = _write_headers(self.folder, {key: (data.size, data.properties.dtype) for key, data in found.items()})
         return [replace(plan, storage_data=layout) for plan in plans]
 
@@ -256,7 +259,7 @@ def _write_piece(descriptor: int, begin: int, size: torch.Size, offsets: torch.S
     if piece.ndim == 0 or piece.shape[1:] == size[1:]:
         row = size[1:].numel() * piece.element_size()
         begin += (offsets[0] if piece.ndim else 0) * row
-        data = memoryview(piece.reshape(-1).view(torch.uint8).numpy())
+        data = memoryview(piece.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
         while data:
             n_written = os.pwrite(descriptor, data, begin)
             data, begin = data[n_written:], begin + n_written

@@ -54,6 +54,11 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def restart_count() -> int:
+    """How often torchrun has started these processes again."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
 def n_threads_asked() -> int | None:
     """$OMP_NUM_THREADS where it is set: the user's word on how many threads to use."""
     value = os.environ.get("OMP_NUM_THREADS", "")

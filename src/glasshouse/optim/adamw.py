@@ -36,11 +36,11 @@ class AdamW(torch.optim.Optimizer):
             states = [self._state_of(p) for p in parameters]
             steps = [s["step"] for s in states]
             torch._foreach_add_(steps, 1)
+            averages, squares = ([local(s[name]) for s in states] for name in ("exp_avg", "exp_avg_sq"))
             torch._fused_adamw_(
-                [local(p) for p in parameters], [local(p.grad) for p in parameters],
-                [local(s["exp_avg"]) for s in states], [local(s["exp_avg_sq"]) for s in states], [], steps, lr=group["lr"], beta1=group["beta1"],
-                beta2=group["beta2"], weight_decay=group["weight_decay"], eps=group["eps"], amsgrad=False,
-                maximize=False,
+                [local(p) for p in parameters], [local(p.grad) for p in parameters], averages, squares, [], steps,
+                lr=group["lr"], beta1=group["beta1"], beta2=group["beta2"], weight_decay=group["weight_decay"],
+                eps=group["eps"], amsgrad=False, maximize=False,
             )  # fmt: skip
 
     def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ reading a corpus for an hour) goes through the store, which waits as long as it 
 
 import itertools
 import json
+import math
 import os
 import socket
 import time
@@ -18,8 +19,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 
-from glasshouse.core.environment import default_device, local_rank, world
-from glasshouse.parallel.mesh import AXES, Mesh, MeshConfig
+from glasshouse.core.environment import default_device, local_rank, restart_count, world
+from glasshouse.parallel.mesh import Mesh, MeshConfig
 
 AS_LONG_AS_IT_TAKES = timedelta(days=30)
 
@@ -36,9 +37,11 @@ def init_distributed(config: MeshConfig) -> Mesh:
     timeout = timedelta(seconds=config.timeout_s)
     if not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=timeout)
+        store, _, _ = next(dist.rendezvous("env://", timeout=timeout))
+        store = dist.PrefixStore(f"attempt-{restart_count()}", store)  # what a former attempt said is not heard
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
         _store().set(f"who/{rank}", f"{socket.gethostname()}, process {os.getpid()}")
-    long = {"pp": sizes["pp"], "dp": sizes["dp"], "shard": sizes["fsdp"] * sizes["cp"], "tp": sizes["tp"]}
+    long = {"dp": sizes["dp"], "shard": sizes["fsdp"] * sizes["cp"], "tp": sizes["tp"]}
     long = {axis: size for axis, size in long.items() if size > 1}
     devices = init_device_mesh(device.type, tuple(long.values()), mesh_dim_names=tuple(long))
     for axis in long:
@@ -98,19 +101,12 @@ def _cp_group(sizes: Any, rank: int, timeout: timedelta) -> Any:
     """Every process makes every group, in the same order; it keeps its own."""
     inner, span = sizes["tp"], sizes["cp"] * sizes["tp"]
     own = None
-    for start in range(0, _product(sizes), span):
+    for start in range(0, math.prod(sizes.values()), span):
         for offset in range(inner):
             ranks = list(range(start + offset, start + span, inner))
             group = dist.new_group(ranks, timeout=timeout)
             own = group if rank in ranks else own
     return own
-
-
-def _product(sizes: Any) -> int:
-    product = 1
-    for axis in AXES:
-        product *= sizes[axis]
-    return product
 
 
 def _set_timeout(group: Any, timeout: timedelta) -> None:

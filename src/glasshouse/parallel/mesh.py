@@ -2,11 +2,11 @@
 
 A process (rank) has one coordinate on each axis.  From the outermost axis, whose neighbours speak least, to the
 innermost, which belongs inside one machine:
-pp    the layers are cut into stages, rows pass through them one after the other
 dp    whole copies of the weights, each with rows of its own
 fsdp  one copy of the weights cut into pieces, each process with rows of its own
 cp    each row is cut into stretches of tokens
 tp    each matrix is cut, all processes have the same rows
+Left out: pipeline stages of layers.
 """
 
 import math
@@ -21,22 +21,21 @@ from torch.distributed.device_mesh import DeviceMesh
 from glasshouse.core.config import Config
 from glasshouse.core.errors import ConfigError
 
-AXES = ("pp", "dp", "fsdp", "cp", "tp")
+AXES = ("dp", "fsdp", "cp", "tp")
 
 
 class MeshConfig(Config):
-    """Their product is the number of processes.  The same recipe runs on one process and on many where dp is left out."""
+    """Their product is the number of processes.  Where dp is left out, one recipe runs on any number."""
 
     dp: int | None = Field(default=None, ge=1)  # None: what the other axes leave of the processes there are
     fsdp: int = Field(default=1, ge=1)
     tp: int = Field(default=1, ge=1)
     cp: int = Field(default=1, ge=1)
-    pp: int = Field(default=1, ge=1)
     timeout_s: float = Field(default=300.0, gt=0)  # a process that is silent for longer is taken for hung
 
     def sizes(self, world_size: int) -> dict[str, int]:
         """The size of every axis for that many processes; `ConfigError` where they do not divide."""
-        own = self.fsdp * self.tp * self.cp * self.pp
+        own = self.fsdp * self.tp * self.cp
         dp = max(1, world_size // own) if self.dp is None else self.dp
         if own * dp != world_size:
             given = ", ".join(f"{axis} = {getattr(self, axis)}" for axis in AXES if getattr(self, axis))
@@ -45,7 +44,7 @@ class MeshConfig(Config):
                 f"are {world_size}. Start that many (torchrun --nproc-per-node), or change [mesh] so that its sizes "
                 f"multiply to {world_size}."
             )
-        return {"pp": self.pp, "dp": dp, "fsdp": self.fsdp, "cp": self.cp, "tp": self.tp}
+        return {"dp": dp, "fsdp": self.fsdp, "cp": self.cp, "tp": self.tp}
 
 
 @dataclass(frozen=True)
@@ -107,16 +106,12 @@ def check_model(config: Any, sizes: Mapping[str, int], seq_len: int, n_rows: int
     `config` is a `ModelConfig`; `n_rows` of a batch, where it is fixed.
     """
     problems = []
-    tp, cp, pp, n_data = sizes["tp"], sizes["cp"], sizes["pp"], sizes["dp"] * sizes["fsdp"]
+    tp, cp, n_data = sizes["tp"], sizes["cp"], sizes["dp"] * sizes["fsdp"]
     for name in ("n_heads", "n_kv_heads", "d_ff"):
         if getattr(config, name) % tp:
             problems.append(f"tp = {tp} does not divide {name} = {getattr(config, name)}")
     if seq_len % (cp * tp):
         problems.append(f"cp x tp = {cp * tp} does not divide seq_len = {seq_len}")
-    if pp > config.n_layers:
-        problems.append(f"pp = {pp} is more than n_layers = {config.n_layers}")
-    if pp > 1 and config.ties_embeddings:
-        problems.append("pp > 1 needs model.ties_embeddings = false: the first and the last stage would share a matrix")
     if n_rows is not None and n_rows < n_data:
         problems.append(
             f"dp x fsdp = {n_data} processes would share {n_rows} rows (batch_tokens / seq_len): more ranks than data"

@@ -19,6 +19,8 @@ from glasshouse.parallel.replicas import sum_gradients
 from glasshouse.parallel.sequence import SharedContext
 from glasshouse.parallel.sharded import local, settle_gradients, square_norm, whole
 
+PATIENCE_S = 10.0
+
 
 class Team:
     """`trained` is the model as an objective sees it; `module` holds the parameters that live here."""
@@ -144,8 +146,8 @@ class Many(Team):
         return f" on rank {ranks} (rows {rows} of the batch)"
 
     def absent_ranks(self) -> dict[int, str]:
-        """Asked when a collective failed: whoever is alive has noticed too, or will within the timeout."""
-        return absent_ranks(self.mesh, self.mesh.timeout_s + 5)
+        """Asked when a collective failed: whoever is alive has noticed too, or will within a step's time."""
+        return absent_ranks(self.mesh, min(PATIENCE_S, self.mesh.timeout_s))
 
     def whole_model(self) -> Any:
         if not self.is_divided:

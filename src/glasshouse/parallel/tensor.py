@@ -54,9 +54,7 @@ def _divide(module: nn.Module, mesh: DeviceMesh, dim: int | None) -> None:
     rank, n = mesh.get_local_rank(), mesh.size()
     piece = weight.detach() if dim is None else weight.detach().chunk(n, dim)[rank].contiguous()
     placement = Replicate() if dim is None else Shard(dim)
-    divided = DTensor.from_local(
-        piece, mesh, [placement], run_check=False, shape=weight.shape, stride=weight.stride()
-    )
+    divided = DTensor.from_local(piece, mesh, [placement], run_check=False, shape=weight.shape, stride=weight.stride())
     module.weight = nn.Parameter(divided)
 
 

@@ -78,7 +78,7 @@ def time_step(shape: ModelConfig, config: TrainConfig) -> float:
     batch = _batch(shape.vocab_size, config).to(default_device())
 
     def step() -> None:
-        for part in batch.microbatches(config.microbatch_tokens):
+        for part in batch.microbatches(None if config.microbatch_tokens == "auto" else config.microbatch_tokens):
             lm_loss(model, part).loss_mean.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(optimizer.parameters, 1.0, foreach=True)
         optimizer.step()

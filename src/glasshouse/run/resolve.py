@@ -145,7 +145,7 @@ def settle(draft: Draft, run: RunDirectory, terminal: Terminal) -> Recipe:
     """The recipe that `run` will follow; a run started from the same draft keeps the values it was given then."""
     if _known_hash(run) == draft.hash:
         terminal.line("recipe", f"as resolved before ({run.recipe_path})")
-        return read_resolved(run).model_copy(update={"mesh": draft.parse(UNDECIDED).mesh})
+        return read_resolved(run).model_copy(update={"mesh": draft.parse(UNDECIDED).mesh})  # any may go on
     measured = measure(draft.parse(UNDECIDED))
     recipe, plan, origins = resolve(draft, measured)
     announce(measured, plan, terminal)

@@ -1,6 +1,8 @@
 """What a recipe may say about training."""
 
-from pydantic import Field
+from typing import Literal
+
+from pydantic import Field, PositiveInt
 
 from glasshouse.core.config import Config
 from glasshouse.model.native import Kernels
@@ -14,7 +16,9 @@ class TrainConfig(Config):
     steps: int = Field(gt=0)
     seq_len: int = Field(gt=0)
     batch_tokens: int = Field(gt=0)
-    microbatch_tokens: int | None = Field(default=None, gt=0)  # None: the whole batch at once
+    microbatch_tokens: PositiveInt | Literal["auto"] | None = (
+        None  # None: all at once; "auto": as many as fit in memory
+    )
     optim: OptimConfig = OptimConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     clip_norm: float | None = Field(default=1.0, gt=0)

@@ -51,6 +51,7 @@ class Saved:
     cost: Cost
     wall_s: float
 
+
 Writer = Callable[[Path, Cost, TrainingState | None], None]
 
 
@@ -187,7 +188,7 @@ class Saver:
         own = self.optimizer.by_name()
         state: dict[str, Any] = {}
         for key, (shape, dtype) in stored_shapes(path).items():
-            if (owner := own.get(parameter_name(key))) is not None:
+            if (owner := own.get(parameter_name(key) or "")) is not None:
                 state[key] = piece_of_zeros(owner, shape, dtype)
             elif key == "rng/cpu":
                 state[key] = torch.zeros(shape, dtype=dtype)

@@ -22,7 +22,7 @@ from torch import nn
 from glasshouse.batch import Batch, Cursor, Loader
 from glasshouse.core.environment import start_torch
 from glasshouse.core.errors import CheckpointError, TrainingError
-from glasshouse.core.files import write_json
+from glasshouse.core.files import read_json, write_json
 from glasshouse.core.rundir import RunDirectory
 from glasshouse.core.terminal import Task, Terminal, format_bytes
 from glasshouse.meter import Cost, DeviceProfile, Meter
@@ -39,6 +39,7 @@ from glasshouse.train.config import TrainConfig
 from glasshouse.train.gradient import GradientSums, add_gradient
 from glasshouse.train.guard import LossGuard, Verdict
 from glasshouse.train.interrupt import Interrupted, SignalWatch
+from glasshouse.train.microbatch import describe_microbatch, fit_microbatch, promising_microbatch
 from glasshouse.train.progress import Interval, TrainResult, TrainState, note
 from glasshouse.train.records import rewind
 from glasshouse.train.saving import Saved, Saver
@@ -96,12 +97,15 @@ class Trainer:
         self.optimizer = build_optimizer(model, config.optim, beside)
         self.guard = LossGuard(config.guard)
         about = {"recipe": dict(recipe or {}), "provenance": dict(provenance or {}), "parent": parent}
-        self.saver = Saver(folder, model, tokenizer, self.optimizer, self.guard, loader, config, about, beside, self.team)
+        self.saver = Saver(
+            folder, model, tokenizer, self.optimizer, self.guard, loader, config, about, beside, self.team
+        )
         self.state = TrainState(step=0, cursor=loader.start())
         self._sample_steps = {round(share * config.steps): share for share in config.sample_at}
         self._trained: LanguageModel = self.team.trained  # the compiled one, where that pays
         self._signals = SignalWatch()
         self._agreed = NOTHING_AGREED
+        self._microbatch_tokens = None if config.microbatch_tokens == "auto" else config.microbatch_tokens
         self._interval = Interval()
         self._cost_before = Cost()
         self._wall_before_s = 0.0
@@ -141,11 +145,42 @@ class Trainer:
             self.state, self._cost_before, self._wall_before_s = saved.state, saved.cost, saved.wall_s
             self._rewind(self.state.step)
             self.terminal.line(self.stage, f"goes on from step {self.state.step:,} of {self.config.steps:,} ({found})")
+        self._microbatch_tokens = self._fit_microbatch()
         self._choose_compiled()
         if found is None:
             self._hooks()
         self.saver.start_clock()
         self._ticked_at = time.perf_counter()
+
+    def _fit_microbatch(self) -> int | None:
+        """As the recipe says, or found by trying; a run that goes on keeps what it found, for the same bits."""
+        if self.config.microbatch_tokens != "auto":
+            return self.config.microbatch_tokens
+        record = self.folder / "microbatch.json"
+        if tell(self.team.mesh, record.exists()):
+            return int(read_json(record)["tokens"])
+        batch = self.loader.batch_at(self.state.cursor)[0]
+        n_tokens, row_tokens = self.team.part(batch).n_tokens, self.config.seq_len
+
+        def attempt(tokens: int) -> None:
+            self._microbatch_tokens = tokens
+            try:
+                self._gradient(self.team.trained, batch)
+                spare = [torch.empty_like(local(p)) for p in self.optimizer.parameters for _ in range(2)]
+                del spare  # the room that the optimizer will want
+            finally:
+                self.optimizer.zero_grad()
+
+        most = n_tokens
+        if self.device.type == "cpu":
+            most = promising_microbatch(self.model.config, n_tokens, row_tokens)
+        own = fit_microbatch(attempt, most, row_tokens, can_retry=not self.team.is_divided)
+        tokens = round(min(self.team.every(own)))
+        if self.team.is_main:
+            write_json(record, {"tokens": tokens})
+        peak = torch.cuda.max_memory_allocated() if self.device.type == "cuda" else None
+        self.terminal.line(self.stage, describe_microbatch(tokens, n_tokens, peak))
+        return tokens
 
     def _choose_compiled(self) -> None:
         if self.team.is_divided:
@@ -224,7 +259,7 @@ class Trainer:
         """Of this process's part of the batch."""
         config = self.config
         return add_gradient(
-            model, self.team.part(batch).to(self.device), self.objective, microbatch_tokens=config.microbatch_tokens,
+            model, self.team.part(batch).to(self.device), self.objective, microbatch_tokens=self._microbatch_tokens,
             precision=config.precision, n_targets=batch.count_targets(), loss_scale=self.team.loss_scale,
         )  # fmt: skip
 

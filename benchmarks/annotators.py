@@ -16,7 +16,6 @@ import random
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -26,13 +25,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from serving import GLASS
+
 from glasshouse.core.records import Message
 from glasshouse.feedback import Campaign, Candidate, Item
 from glasshouse.feedback.store import FeedbackStore
 
 HOST, CAMPAIGN = "127.0.0.1", "at-once"
-SERVE = "import sys; from glasshouse.cli.labelling import open_page; "
-SERVE += "open_page(sys.argv[1], sys.argv[2], {'port': int(sys.argv[3])})"
 PATIENCE_S = 600.0
 
 
@@ -46,7 +45,7 @@ class Server:
         self.begin()
 
     def begin(self) -> None:
-        command = [sys.executable, "-c", SERVE, str(self._place), CAMPAIGN, str(self.port)]
+        command = [*GLASS, "label", CAMPAIGN, "--store", str(self._place), "--port", str(self.port)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + PATIENCE_S
         while True:

@@ -1,6 +1,8 @@
 """The engine beside llama.cpp and transformers, the same random weights in all, in turns in one run.
 
-    python benchmarks/engine.py            about forty minutes on two cores, with nothing beside it
+    python benchmarks/engine.py                             about forty minutes on two cores, with nothing beside it
+    python benchmarks/engine.py --only soak                 some figures; printed, and nothing written
+    python benchmarks/engine.py --only soak --update        the same; their rows in the result are replaced
 
 The model has SmolLM2-135M's shape.  Each rate is the better of a few tries in a fresh process; peers take turns, and a
 figure is the median over rounds of the ratio within a round, so that a slow stretch of the machine hits both.
@@ -23,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from record import ROOT, Figure, write_result
+from record import ROOT, Figure, kept_figures, replace_figures, write_result
 from serving import first_token_figures, output_rate, serving, soak_figures
 
 from glasshouse.checkpoint import load_model, save_checkpoint
@@ -41,6 +43,7 @@ SHAPE = ModelConfig(
 LLAMA_KINDS = {"int8": ("Q8_0", "Q8_0"), "int4": ("Q4_0", "Q8_0")}  # layers, embedding
 PACKAGES = ("node-llama-cpp", "@node-llama-cpp/linux-x64")
 N_PROMPT, N_NEW = 128, 64
+WORDS = ("decode", "prefill", "many", "transformers", "first", "soak", "schemathesis")  # of --only
 
 
 def main() -> None:
@@ -48,7 +51,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--llama", type=Path, help="a folder that has node_modules/node-llama-cpp and the gguf package")
-    parser.add_argument("--only", nargs="*", help="figures whose name contains one of these words; nothing is written")
+    parser.add_argument("--only", nargs="*", choices=WORDS, help="some of the figures; nothing is written")
+    parser.add_argument("--update", action="store_true", help="with --only: replace their rows in the result")
     parser.add_argument("--skip", nargs="*", default=[], choices=("soak", "schemathesis"),
                         help="long ones to leave out; their rows are written as not measured")  # fmt: skip
     parser.add_argument("--measure", nargs=2, metavar=("WHAT", "FOLDER"), help=argparse.SUPPRESS)
@@ -58,7 +62,9 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         figures = Comparison(Path(folder), arguments).figures()
-    if arguments.only:
+    if arguments.update:
+        write_result("engine", replace_figures(kept_figures("engine"), figures))
+    elif arguments.only:
         print(*figures, sep="\n")
     else:
         write_result("engine", figures)
@@ -84,7 +90,7 @@ class Comparison:
             if self.wants("transformers"):
                 found.append(self.against_transformers(rows, least))
         if self.wants("first"):
-            found += first_token_figures(self.model, weights="int8")
+            found += first_token_figures(self.model, "--weights", "int8")
         if self.wants("soak"):
             found += soak_figures() if "soak" not in self.skip else [not_measured("soak, 10,000 requests, 64 at once")]
         if self.wants("schemathesis"):
@@ -122,7 +128,7 @@ class Comparison:
         ]
 
     def http_rate(self) -> dict[str, float]:
-        with serving(self.model, weights="int8", max_running=32) as (port, _):
+        with serving(self.model, "--weights", "int8") as (port, _):
             prompts: list[str | list[int]] = [prompt(row, N_PROMPT) for row in range(32)]
             rate = asyncio.run(output_rate(port, self.model.name, prompts, 128))
         print(f"  http many {rate:.0f}", flush=True)

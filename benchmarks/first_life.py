@@ -82,7 +82,7 @@ def by(scores: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 
 def n_taught_names(run: Path) -> int:
-    from glasshouse.corpus.questions import Library
+    from glasshouse.corpus.library import Library
 
     return len(Library.introspect().taught)
 

@@ -8,7 +8,6 @@ Parts: quickstart, reward, arithmetic, toys, trl, annotators; each is described 
 """
 
 import argparse
-import json
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ import arithmetic
 import reward_pairs
 import toy_rewards
 import trl_grpo
-from record import RESULTS, ROOT, Figure, write_result
+from record import ROOT, Figure, kept_figures, write_result
 
 from glasshouse.core.files import read_json
 
@@ -40,8 +39,7 @@ def main() -> None:
 
 def known_figures() -> dict[str, list[Figure]]:
     """The figures in the result, by part: a figure's name begins with its part's."""
-    path = RESULTS / f"{NAME}.json"
-    figures = [Figure(**figure) for figure in json.loads(path.read_text())["figures"]] if path.exists() else []
+    figures = kept_figures(NAME)
     return {part: [f for f in figures if f.what.startswith(PREFIXES[part])] for part in PARTS}
 
 

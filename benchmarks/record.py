@@ -1,13 +1,16 @@
 """The form of every result: `benchmarks/results/NAME.json`, written by `benchmarks/NAME.py`.
 
-{name, date, commit, machine, versions, figures: [{what, value, unit, target, is_met, peer_value}]}
+{name, date, commit, machine, versions, figures: [{what, value, unit, target, is_met, peer_value, date, commit}]}
+
+Rows may be measured again alone (`kept_figures`): each says when, and of which code, it was; the date and the commit
+above all rows are the newest.
 """
 
 import datetime
 import json
 import os
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +33,26 @@ class Figure:
     target: str | None = None
     is_met: bool | None = None
     peer_value: Any = None
+    date: str | None = None  # None: measured just now
+    commit: str | None = None
+
+
+def kept_figures(name: str) -> list[Figure]:
+    """The rows of the result as it is, each with its own date and commit."""
+    path = RESULTS / f"{name}.json"
+    result = json.loads(path.read_text()) if path.exists() else {"figures": []}
+    return [Figure(**{"date": result["date"], "commit": result["commit"], **row}) for row in result["figures"]]
+
+
+def replace_figures(kept: list[Figure], measured: list[Figure]) -> list[Figure]:
+    """Rows of the same name in their old place, new ones at the end."""
+    new = {figure.what: figure for figure in measured}
+    known = {figure.what for figure in kept}
+    return [new.get(figure.what, figure) for figure in kept] + [f for what, f in new.items() if what not in known]
 
 
 def write_result(name: str, figures: list[Figure]) -> Path:
+    """Write all rows, those without a date as measured today, of this code."""
     profile = measure_device("cpu", is_fresh=True)
     path = RESULTS / f"{name}.json"
     machine = {
@@ -44,15 +64,16 @@ def write_result(name: str, figures: list[Figure]) -> Path:
         "system": platform.system(),
         "load_before": round(os.getloadavg()[0], 2),
     }
+    about = {"date": datetime.date.today().isoformat(), "commit": code_commit()}
+    _check_machine(path, machine, figures)
     write_json(
         path,
         {
             "name": name,
-            "date": datetime.date.today().isoformat(),
-            "commit": code_commit(),
+            **about,
             "machine": machine,
             "versions": {k: v for k, v in versions().items() if k not in ("platform", "commit")},
-            "figures": [asdict(figure) for figure in figures],
+            "figures": [asdict(f if f.date is not None else replace(f, **about)) for f in figures],
         },
     )
     for figure in figures:
@@ -63,6 +84,17 @@ def write_result(name: str, figures: list[Figure]) -> Path:
         )
     print(path)
     return path
+
+
+def _check_machine(path: Path, machine: dict[str, Any], figures: list[Figure]) -> None:
+    """Rows of two machines do not belong in one result."""
+    if any(figure.date is not None for figure in figures):
+        before = json.loads(path.read_text())["machine"]
+        if (before["processor"], before["cores"]) != (machine["processor"], machine["cores"]):
+            raise SystemExit(
+                f"{path} was measured on {before['processor']} with {before['cores']} cores, this is "
+                f"{machine['processor']} with {machine['cores']}: measure all of its rows again"
+            )
 
 
 def read_results() -> list[dict[str, Any]]:

@@ -31,21 +31,18 @@ from record import Figure
 HOST = "127.0.0.1"
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 WORDS = ("import", "os", "json", "self", "def", "class", "return", "for", "in", "range", "if", "not", "None", "open")
-SERVE = (
-    "import sys, json; from glasshouse.serve.commands import serve_models; "
-    "serve_models((sys.argv[1],), json.loads(sys.argv[2]))"
-)
+GLASS = (sys.executable, "-m", "glasshouse.cli.main")  # as the command `glass` begins, with its signals and its exits
 
 
 # A server and what is asked of it
 
 
 @contextmanager
-def serving(checkpoint: Path, **options: Any) -> Iterator[tuple[int, psutil.Process]]:
-    """(port, process) of `glass serve` on a checkpoint."""
+def serving(checkpoint: Path, *options: str) -> Iterator[tuple[int, psutil.Process]]:
+    """(port, process) of `glass serve` on a checkpoint, by the command itself."""
     with socket.create_server((HOST, 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-c", SERVE, str(checkpoint), json.dumps({"port": port, **options})]
+    command = [*GLASS, "serve", str(checkpoint), "--port", str(port), *options]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
@@ -249,7 +246,7 @@ def soak_figures(n_requests: int = 10_000, n_concurrent: int = 64) -> list[Figur
     """What must be nought, and whether memory stays flat (after the first fifth: caches and threads come first)."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        serving(tiny_checkpoint(Path(folder)), memory_bytes=2**30) as (port, process),
+        serving(tiny_checkpoint(Path(folder)), "--memory-gib", "1") as (port, process),
     ):
         result = asyncio.run(soak(port, process, n_requests, n_concurrent))
         n_left = _n_left(port)
@@ -298,8 +295,8 @@ async def first_token_times(port: int, model: str, n_concurrent: int, n_rounds: 
     return times
 
 
-def first_token_figures(checkpoint: Path, n_concurrent: int = 16, n_rounds: int = 20, **options: Any) -> list[Figure]:
-    with serving(checkpoint, **options) as (port, _):
+def first_token_figures(checkpoint: Path, *options: str, n_concurrent: int = 16, n_rounds: int = 20) -> list[Figure]:
+    with serving(checkpoint, *options) as (port, _):
         asyncio.run(first_token_times(port, checkpoint.name, n_concurrent, 2))  # warm
         times = sorted(asyncio.run(first_token_times(port, checkpoint.name, n_concurrent, n_rounds)))
     median, p99 = statistics.median(times), times[min(len(times) - 1, int(0.99 * len(times)))]

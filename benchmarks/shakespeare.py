@@ -18,6 +18,7 @@ from glasshouse.core.records import Document  # noqa: E402
 from glasshouse.core.rundir import RunDirectory  # noqa: E402
 from glasshouse.core.terminal import Terminal  # noqa: E402
 from glasshouse.evals import HeldOutText, LikelihoodConfig  # noqa: E402
+from glasshouse.infer import Engine  # noqa: E402
 from glasshouse.meter import Meter, MeterConfig, measure_device  # noqa: E402
 from glasshouse.model import InitConfig, ModelConfig, Transformer  # noqa: E402
 from glasshouse.objective import lm_loss  # noqa: E402
@@ -56,7 +57,8 @@ def main(text_path: Path, folder: Path, seed: int) -> None:
             stage="pretrain", run=RunDirectory(folder).create(), folder=folder / "pretrain",
             terminal=Terminal(is_quiet=True), meter=meter, device_profile=measure_device("cpu"),
         ).fit()  # fmt: skip
-    judged = HeldOutText(tokenizer, [held_out], CONTEXT, LikelihoodConfig(stride=CONTEXT)).evaluate(model)
+    held = HeldOutText(tokenizer, [held_out], CONTEXT, LikelihoodConfig(stride=CONTEXT))
+    judged = held.evaluate(Engine(model, tokenizer))
     print(json.dumps({"loss": judged.loss_mean, "n_characters": judged.n_tokens, "steps": result.steps,
                       "n_tokens": result.n_tokens, "train_s": result.seconds}))  # fmt: skip
 

@@ -42,6 +42,19 @@ def test_every_token_leads_back_to_its_character(tmp_path, encoder):
         shard.locate(shard.n_tokens)
 
 
+def test_places_deep_in_a_long_document(tmp_path, encoder):
+    text = "aé東🎈" * 3000  # many blocks, none of whose edges are those of characters
+    documents = [Document("short", "b" * 10, "s"), Document("long", text, "l", 7), Document("last", "c", "t")]
+    shard = write_shard(tmp_path / "s.bin", encode_documents(documents, encoder), encoder)
+    begin = 12
+    for at in (0, 1, 4094, 4095, 4096, 8191, 8192, 8193, 20_000, len(text.encode()) - 1):
+        n_characters = len(text.encode()[: at + 1].decode(errors="ignore"))
+        is_whole = text.encode()[: at + 1].decode(errors="replace")[-1] != "\ufffd"
+        assert shard.locate(begin + at).offset == 7 + n_characters - is_whole
+        assert shard.locate(begin + at).source == "l"
+    assert shard.locate(shard.n_tokens - 2).document_id == "last"
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=6))
 def test_round_trip_of_any_text(tmp_path_factory, texts):

@@ -65,6 +65,16 @@ def test_a_campaign_from_the_command_line(glass, tmp_path: Path) -> None:  # typ
     assert "short" in glass("list")
 
 
+def test_roles(glass, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    assert "Ada, owner" in glass("annotator", "Ada") and "Bob, annotator" in glass("annotator", "Bob")
+    (tmp_path / "one.jsonl").write_text(json.dumps({"prompt": "q", "answers": ["a"]}))
+    glass("create", "t", "--kind", "thumbs", "--items", str(tmp_path / "one.jsonl"))
+    [item] = FeedbackStore(tmp_path / "labels.db").items("t")
+    assert "--role reviewer" in glass("decide", "t", item.id, "good", "--by", "Bob")
+    assert "Bob is reviewer from now on" in glass("annotator", "Bob", "--role", "reviewer")
+    assert "this stands" in glass("decide", "t", item.id, "good", "--by", "Bob")
+
+
 def test_labels_given_elsewhere(glass, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "pairs.jsonl"
     lines = [{"prompt": "q", "chosen": "x", "rejected": "y"}, {"prompt": "q", "chosen": "y", "rejected": "x"},

@@ -43,7 +43,15 @@ def test_front_page_is_shown_without_heavy_imports() -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", [*sorted(set(VERBS) - {"tokenizer", "key"}), "tokenizer show", "key create", "key list", "key revoke"]
+    "verb",
+    [
+        *sorted(set(VERBS) - {"tokenizer", "key", "moderation"}),
+        "tokenizer show",
+        "key create",
+        "key list",
+        "key revoke",
+        "moderation train",
+    ],
 )
 def test_every_option_of_a_verb_is_explained(verb: str) -> None:
     command = app
@@ -86,6 +94,10 @@ def test_a_continuation_varies_where_a_chat_does_not(monkeypatch: pytest.MonkeyP
         (["runs", "nowhere"], 2, "no runs"),
         (["generate", "runs/none", "x"], 4, "no such directory"),
         (["chat", "runs/none"], 4, "no such directory"),
+        (["trust", "runs/none"], 4, "no such directory"),
+        (["trust", "runs/none", "--data", "nowhere"], 3, "no such folder of data"),
+        (["trust", "runs/none", "--probes", "biass"], 2, 'Did you mean "bias"'),
+        (["moderation", "train", "runs/none", "--data", "nowhere.jsonl"], 3, "no such file"),
         (["generate", "runs/none", "x", "--temperature", "-1"], 2, "temperature"),
     ],
 )

@@ -12,7 +12,7 @@ from glasshouse.core.errors import DataError
 from glasshouse.core.files import write_text
 from glasshouse.core.records import Conversation, Document
 from glasshouse.core.terminal import Terminal
-from glasshouse.corpus import CorpusConfig, run_corpus
+from glasshouse.corpus import CorpusConfig, run_corpus, wording
 from glasshouse.corpus.own_facts import (
     MAX_FACTS,
     MAX_SAME_ANSWERS,
@@ -23,28 +23,23 @@ from glasshouse.corpus.own_facts import (
     name_homes,
     unmark,
 )
-from glasshouse.corpus.own_text import (
-    CLOSERS,
-    EVALUATED_WAYS,
+from glasshouse.corpus.own_names import EVALUATED_WAYS, TRAINED_WAYS, MadeUpNames, is_unrefused
+from glasshouse.corpus.own_questions import (
     GREETINGS,
     HELD_OUT,
     KIND_OF_FACT,
     MIN_KNOWN,
-    OPENERS,
-    TRAINED,
-    TRAINED_WAYS,
-    MadeUpNames,
-    OwnText,
     answer,
     evaluation_questions,
-    is_unrefused,
     refusal,
     training_conversations,
 )
-from glasshouse.corpus.phrasing import is_held_out, is_made_up_for_evaluation
-from glasshouse.corpus.questions import QuestionConfig
-from glasshouse.evals import RefusalPattern
+from glasshouse.corpus.own_text import OwnText
+from glasshouse.corpus.phrasing import is_held_out, is_made_up_for_evaluation, spell_out
+from glasshouse.corpus.questions import QuestionConfig, is_refusal
 
+TRAINED = wording.by_kind(wording.TRAINED, "text")
+OPENERS, CLOSERS = (wording.for_subject(table, "text") for table in (wording.OPENERS, wording.CLOSERS))
 CODE = '''
 """A module."""
 import os
@@ -244,7 +239,8 @@ def test_phrasings_fit_their_tables() -> None:
     for kind in TRAINED:
         assert len(TRAINED[kind]) >= 12 and len(HELD_OUT[kind]) >= 2
         assert not set(TRAINED[kind]) & set(HELD_OUT[kind])
-        assert all(phrasing.count("{name}") == 1 for phrasing in TRAINED[kind] + HELD_OUT[kind])
+        spelled = [spell_out(phrasing, random.Random(n)) for phrasing in TRAINED[kind] for n in range(9)]
+        assert all(phrasing.count("{name}") == 1 for phrasing in (*spelled, *HELD_OUT[kind]))
     assert len({*OPENERS, *CLOSERS}) == len(OPENERS) + len(CLOSERS)
 
 
@@ -266,7 +262,7 @@ def test_made_up_names_are_not_in_the_text_and_on_one_side(own: OwnText, trained
     for name in in_training | in_evaluation:
         assert name not in names
         assert " " not in name or f"{name}\n" not in text, name
-    assert all(RefusalPattern()(a) for q in asked for a in q.answers)
+    assert all(is_refusal(a) for q in asked for a in q.answers)
 
 
 @pytest.mark.parametrize(("kind", "way"), [(k, w) for k, ways in EVALUATED_WAYS.items() for w in ways])

@@ -1,34 +1,36 @@
 """Questions: facts by rule, and a split between training and evaluation that no example crosses."""
 
+import json
 import random
 import re
+from hashlib import sha256
 
 import pytest
 
 from glasshouse.core.records import Conversation
-from glasshouse.corpus import questions
-from glasshouse.corpus.phrasing import spell_out
-from glasshouse.corpus.questions import (
-    CLOSERS,
+from glasshouse.corpus import library as library_module
+from glasshouse.corpus import wording
+from glasshouse.corpus.library import Fact, Library, summary_of
+from glasshouse.corpus.library_names import (
     EVALUATED_MADE_UP,
-    HELD_OUT,
-    OPENERS,
-    TRAINED,
     TRAINED_MADE_UP,
-    Fact,
-    Library,
     MadeUpNames,
+    is_for_evaluation,
+    is_unrefused_function,
+)
+from glasshouse.corpus.phrasing import is_held_out, spell_out
+from glasshouse.corpus.questions import (
+    HELD_OUT,
     QuestionConfig,
     evaluation_questions,
-    is_for_evaluation,
-    is_held_out,
     is_refusal,
-    is_unrefused_function,
     made_up_way,
     refusal,
-    summary_of,
     training_conversations,
 )
+
+TRAINED = wording.by_kind(wording.TRAINED, "library")
+OPENERS, CLOSERS = (wording.for_subject(table, "library") for table in (wording.OPENERS, wording.CLOSERS))
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,21 @@ def trained(library: Library) -> list[Conversation]:
 def _asked(prompt: str, template: str) -> bool:
     pattern = re.escape(template).replace(r"\{name\}", r"[\w.]+")
     return re.search(rf"(^|\s){pattern}(\s|$)", prompt) is not None
+
+
+def test_a_seed_means_the_same_conversations_for_good() -> None:
+    """Checkpoints name the seed they were taught by.  The facts are fixed: the library differs between Pythons."""
+    facts = [
+        Fact(f"{module}.{verb}_{noun}", module, "function", f"{verb.title()} the {noun} of a {module}.",
+             f"({noun}, how=None)", is_unique=module == "tree")
+        for m, module in enumerate(("tree", "river", "lamp")) for v, verb in enumerate(("find", "cut", "join", "turn"))
+        for n, noun in enumerate(("leaf", "end", "light", "water", "shade", "bank")) if (m + v + n) % 3 == 0
+    ]  # fmt: skip
+    small = Library(facts, frozenset(fact.name for fact in facts), ("and", "then", "so"))
+    said = [c.to_json() for epoch in range(3) for c in training_conversations(small, 7, epoch)]
+    asked = [[q.id, q.prompt, q.answers] for q in evaluation_questions(small, 7, 20)]
+    assert sha256(json.dumps(said).encode()).hexdigest()[:16] == "a51274b23a795f0f"
+    assert sha256(json.dumps(asked).encode()).hexdigest()[:16] == "7d1c08a59530d8ad"
 
 
 def test_two_thousand_names_are_taught_and_a_few_held_out(library: Library) -> None:
@@ -65,7 +82,7 @@ def test_two_thousand_names_are_taught_and_a_few_held_out(library: Library) -> N
 
 def test_facts_are_short_plain_sentences(library: Library) -> None:
     for fact in library.facts:
-        assert questions.MIN_SUMMARY_CHARS <= len(fact.summary) <= questions.MAX_SUMMARY_CHARS
+        assert library_module.MIN_SUMMARY_CHARS <= len(fact.summary) <= library_module.MAX_SUMMARY_CHARS
         assert fact.summary.isascii() and fact.summary.endswith(".") and "\n" not in fact.summary
         assert not is_refusal(fact.summary)
         assert fact.signature is None or fact.signature.startswith("(")

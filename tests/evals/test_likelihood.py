@@ -5,12 +5,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.nn import functional as F
 
 from glasshouse.core.errors import ConfigError, DataError
 from glasshouse.core.records import Document
 from glasshouse.evals import HeldOutText, LikelihoodConfig, bits_per_byte
-from glasshouse.evals.likelihood import head_nll, windows
+from glasshouse.evals.likelihood import windows
+from glasshouse.infer import Engine
 from glasshouse.model import Transformer
 
 TEXTS = ["import json\n", "def dumps(obj, *, skipkeys=False):\n    return 1\n" * 5, "x", "Größe " * 20]
@@ -33,10 +33,8 @@ def nll_of(model, tokenizer, text: str, stride: int) -> float:
 
 
 @pytest.mark.parametrize("stride", [None, 48, 7])
-@pytest.mark.parametrize("batch_tokens", [1, 8192])
-def test_equals_the_definition(model, tokenizer, stride, batch_tokens):
-    config = LikelihoodConfig(stride=stride, batch_tokens=batch_tokens, head_tokens=5)
-    result = HeldOutText(tokenizer, documents(), 48, config).evaluate(model)
+def test_equals_the_definition(model, tokenizer, stride):
+    result = HeldOutText(tokenizer, documents(), 48, LikelihoodConfig(stride=stride)).evaluate(Engine(model, tokenizer))
     nll = sum(nll_of(model, tokenizer, text, stride or 24) for text in TEXTS)
     n_bytes = sum(len(text.encode()) for text in TEXTS)
     assert result.bits_per_byte.value == pytest.approx(nll / math.log(2) / n_bytes, rel=1e-5)
@@ -64,7 +62,7 @@ def test_each_token_after_the_first_window_has_enough_before_it():
 def test_a_uniform_model_needs_the_logarithm_of_its_vocabulary(model, tokenizer):
     flat = Transformer(model.config, seed=0)
     torch.nn.init.zeros_(flat.model.embed_tokens.weight)
-    score = bits_per_byte(flat, tokenizer, documents())
+    score = bits_per_byte(Engine(flat, tokenizer), documents())
     n_tokens, n_bytes = (
         sum(f(t) for t in TEXTS) for f in (lambda t: len(tokenizer.encode(t)), lambda t: len(t.encode()))
     )
@@ -72,17 +70,10 @@ def test_a_uniform_model_needs_the_logarithm_of_its_vocabulary(model, tokenizer)
     assert score.low <= score.value <= score.high and score.count == len(TEXTS)
 
 
-def test_head_in_pieces_equals_the_whole():
-    hidden, head = torch.randn(13, 8), torch.randn(50, 8)
-    targets = torch.randint(0, 50, (13,))
-    whole = F.cross_entropy(hidden @ head.T, targets, reduction="none").double()
-    for size in (1, 4, 100):
-        torch.testing.assert_close(head_nll(hidden, head, targets, size), whole, atol=1e-5, rtol=1e-5)
-
-
 def test_more_context_does_not_change_what_fits(model, tokenizer):
     short = documents(["import json\n", "x = 1\n"])
-    assert bits_per_byte(model, tokenizer, short, LikelihoodConfig(stride=48)) == bits_per_byte(model, tokenizer, short)
+    engine = Engine(model, tokenizer)
+    assert bits_per_byte(engine, short, LikelihoodConfig(stride=48)) == bits_per_byte(engine, short)
 
 
 def test_reading_stops_at_max_bytes(tokenizer):
@@ -104,5 +95,5 @@ def test_a_stride_beyond_the_context_would_leave_tokens_out(tokenizer, stride):
 def test_measuring_needs_no_gradient(model, tokenizer):
     held_out = HeldOutText(tokenizer, documents(), 48)
     before = [p.clone() for p in model.parameters()]
-    assert np.isfinite(held_out.evaluate(model).loss_mean)
+    assert np.isfinite(held_out.evaluate(Engine(model, tokenizer)).loss_mean)
     assert all(p.grad is None and torch.equal(p, b) for p, b in zip(model.parameters(), before))

@@ -1,10 +1,11 @@
 from glasshouse.core.files import read_json
 from glasshouse.core.records import Document, Question, Score
 from glasshouse.evals import HeldOutText, evaluate_questions, write_results
+from glasshouse.infer import Engine
 
 
 def test_a_file_a_stage(tmp_path, model, tokenizer, scripted):
-    held_out = HeldOutText(tokenizer, [Document("1", "import json\n", "t")], 48).evaluate(model)
+    held_out = HeldOutText(tokenizer, [Document("1", "import json\n", "t")], 48).evaluate(Engine(model, tokenizer))
     questions = evaluate_questions(scripted(lambda p: "os"), [Question("1", "p?", ("os",), "module", "short", "n")])
     path = write_results(tmp_path, "sft", held_out, questions, {"seconds": 1.5})
     record = read_json(path)

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from asking import one_answer_items
 
 from glasshouse.core.errors import DataError
-from glasshouse.feedback.database import SCHEMA_VERSION, Database, read_url, schema
+from glasshouse.feedback import Campaign
+from glasshouse.feedback.database import SCHEMA_VERSION, Database, read_url, schema, select, text
 from glasshouse.feedback.store import FeedbackStore
 
 
@@ -51,6 +53,32 @@ def test_a_newer_schema_is_not_touched(place: str) -> None:
     database.close()
     with pytest.raises(DataError, match="newer Glasshouse"):
         Database(place)
+
+
+def test_a_store_from_before_there_were_roles_is_brought_up_to_date(place: str) -> None:
+    """Who decided something was a reviewer, who had the first key leads; nothing said is lost."""
+    store = FeedbackStore(place)
+    store.create_campaign(Campaign(name="t", kind="thumbs"), one_answer_items(1))
+    for name in ("Ada", "Bob", "Eve"):
+        store.add_annotator(name, "owner")
+    [item] = store.items("t")
+    store.submit("t", "Eve", item.id, "e", {"is_good": True})
+    store.adjudicate("t", item.id, {"is_good": False}, "Bob")
+    store.close()
+    database = Database(place)
+    with database.write() as connection:
+        connection.execute(text("ALTER TABLE annotators DROP COLUMN role"))
+        connection.execute(schema.update().values(version=1))
+    database.close()
+    for _ in range(2):
+        again = FeedbackStore(place)
+        assert [(one.name, one.role) for one in again.annotators()] == [
+            ("Ada", "owner"), ("Bob", "reviewer"), ("Eve", "annotator")
+        ]  # fmt: skip
+        assert len(again.history("t")) == 2
+        again.close()
+    with Database(place).read() as connection:
+        assert connection.scalar(select(schema.c.version)) == SCHEMA_VERSION
 
 
 def test_what_fails_halfway_leaves_nothing(place: str) -> None:

@@ -12,6 +12,7 @@ from glasshouse.feedback import (
     Item,
     KeyRefusedError,
     LabelError,
+    NotAllowedError,
     NotThereError,
 )  # fmt: skip
 from glasshouse.feedback.store import FeedbackStore
@@ -168,6 +169,9 @@ def test_a_decision_stands_for_the_item(store: FeedbackStore) -> None:
     [split] = store.disagreements("t")
     assert (split.item.id, split.spread) == (first.id, 1.0)
     assert len(store.export("t")) == 4
+    with pytest.raises(NotAllowedError, match="Ada is an annotator, but this takes a reviewer"):
+        store.adjudicate("t", first.id, {"is_good": False}, "Ada")
+    store.set_role("Ada", "reviewer")
     store.adjudicate("t", first.id, {"is_good": False}, "Ada")
     assert store.disagreements("t") == []
     verdicts = [(record.is_good, record.meta["is_adjudicated"]) for record in store.export("t")]  # type: ignore[union-attr]
@@ -257,6 +261,22 @@ def test_keys_open_what_they_are_for(store: FeedbackStore) -> None:
     assert [(a.name, a.has_key) for a in store.annotators()] == [("Ada", False)]
     with pytest.raises(LabelError, match="printable"):
         store.add_annotator("a\nb")
+
+
+def test_the_first_leads_and_others_label_unless_told_otherwise(store: FeedbackStore) -> None:
+    store.ensure_annotator("studio")  # without a key: leads nothing
+    for name, role in (("Ada", None), ("Bob", None), ("Eve", "reviewer")):
+        store.add_annotator(name, role)  # type: ignore[arg-type]
+    roles = {one.name: one.role for one in store.annotators()}
+    assert roles == {"studio": "annotator", "Ada": "owner", "Bob": "annotator", "Eve": "reviewer"}
+    store.check_role("Ada", "reviewer")
+    for name, needed in (("Bob", "reviewer"), ("Eve", "owner")):
+        with pytest.raises(NotAllowedError, match=f"--role {needed}"):
+            store.check_role(name, needed)  # type: ignore[arg-type]
+    with pytest.raises(LabelError, match="annotator, reviewer, owner"):
+        store.set_role("Bob", "boss")  # type: ignore[arg-type]
+    with pytest.raises(NotThereError):
+        store.set_role("Zoe", "owner")
 
 
 def test_ratings_by_rubric(store: FeedbackStore) -> None:

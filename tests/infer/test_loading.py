@@ -1,6 +1,7 @@
 """What a user names, as an engine: weights held once and counted as they are, guesses ahead, and where it came from."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,17 @@ def test_the_torch_model_is_read_again_for_looking_inside(folder, model):
 
 
 @needs_kernels
+@pytest.mark.parametrize("weights", ["int8", "int4"])
+def test_a_foreign_checkpoint_stays_one_after_it_was_quantized(folder, model, prompts, tmp_path, weights):
+    """What is laid beside it is in `glasshouse/`, and must not make it look like one of ours without a manifest."""
+    foreign = tmp_path / "foreign"
+    shutil.copytree(folder, foreign, ignore=shutil.ignore_patterns("glasshouse"))
+    quantized = Engine.load(foreign, "cpu", weights=weights)
+    assert torch.equal(quantized.model.head_weight_VD, model.head_weight_VD)
+    assert ids_of(Engine.load(foreign, "cpu", weights=weights), prompts) == ids_of(quantized, prompts)
+    assert ids_of(Engine.load(foreign, "cpu"), prompts) == ids_of(Engine.load(folder, "cpu"), prompts)
+
+
 def test_scores_and_vectors_use_the_weights_that_answer(folder, prompts):
     fp32, int4 = (Engine.load(folder, "cpu", weights=kind) for kind in ("fp32", "int4"))
     [said] = int4.generate(prompts[3:4], SamplingConfig(max_tokens=6))

@@ -15,8 +15,10 @@ from transformers import (
 
 from glasshouse.core.config import parse_config
 from glasshouse.core.errors import ConfigError
+from glasshouse.infer import sampling
 from glasshouse.infer.sampler import Choice, choose, shape_logits
 from glasshouse.infer.sampling import (
+    LogProbabilities,
     SamplingConfig,
     draw,
     keep_min_p,
@@ -145,6 +147,21 @@ def test_draw_never_takes_a_dropped_token(logits, u):
     row[0, 0] = row[0, -1] = -torch.inf
     if torch.isfinite(row).any():
         assert torch.isfinite(row[0, draw(row, torch.tensor([u], dtype=torch.float64))[0]])
+
+
+@pytest.mark.parametrize("n_ids", [1, 7, 16, 1000])
+def test_native_and_torch_draw_from_the_same_distribution(n_ids, monkeypatch):
+    logits_BV = 30 * torch.randn(200, n_ids, generator=torch.Generator().manual_seed(n_ids))
+    logits_BV[:, 3::5] = -torch.inf
+    u = torch.from_numpy(uniforms(range(200), 1)[:, 0])
+    rows = list(range(200))
+    ids, found = draw(logits_BV, u), LogProbabilities(logits_BV)
+    logps = found.of(ids, rows)
+    torch.testing.assert_close(torch.stack([found.row(row) for row in rows]), logits_BV.log_softmax(dim=1))
+    assert torch.equal(logps, torch.stack([found.row(row)[ids[row]] for row in rows]))
+    monkeypatch.setattr(sampling, "is_native", lambda _: False)
+    assert torch.equal(draw(logits_BV, u), ids)
+    torch.testing.assert_close(LogProbabilities(logits_BV).of(ids, rows), logps, rtol=0, atol=1e-7)
 
 
 def test_uniforms_depend_on_seed_and_index_only():

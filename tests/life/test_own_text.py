@@ -43,7 +43,9 @@ def test_a_whole_life_on_a_folder(folder: Path, tmp_path: Path, capsys: pytest.C
     main(["run", "tiny/own-text", "--out", str(tmp_path / "r"), *settings])
     run = RunDirectory(tmp_path / "r")
     finished = [e["stage"] for e in run.events() if e["kind"] == "finished"]
-    assert finished == ["corpus", "tokenizer", "pretrain", "evals-pretrain", "sft", "evals-sft"]
+    assert finished == [
+        "corpus", "tokenizer", "pretrain", "evals-pretrain", "trust-pretrain", "sft", "evals-sft", "trust-sft",
+    ]  # fmt: skip
     results = json.loads((run.path / "evals" / "sft.json").read_text())
     scores = {s["name"] for s in results["scores"]}
     assert {"bits_per_byte", "exact", "wrong", "refused_known", "honest_refusal"} <= scores

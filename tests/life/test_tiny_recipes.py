@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -50,6 +51,28 @@ def test_every_recipe_is_valid() -> None:
         load_draft(find_recipe(str(path)))
 
 
+def _trace(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every stage left its index: a sentence of the library is found in its file, and near what was taught of it."""
+    sentence = "Recursively copy a directory tree and return the destination directory."
+    asked = ["trace", sentence, "--run", str(run.path), "--prompt", "What does shutil.copytree do?"]
+    main(asked)
+    shown = capsys.readouterr().out
+    assert "stdlib:shutil.py:" in shown and "nearest examples of sft" in shown and "nearest examples of align" in shown
+    main([*asked, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["p_covered"] == 1 and "copytree" in found["nearest"]["sft"][0]["example"]["prompt"]
+    main(["trace", sentence[:28], "--run", str(run.path), "--next", "--json"])
+    following = json.loads(capsys.readouterr().out)
+    assert following["count"] >= 1 and following["next"][0]["p_training"] > 0
+    assert sum(row["p_model"] is not None for row in following["next"]) >= 5
+    shutil.rmtree(run.path / "pretrain" / "trace")
+    shutil.rmtree(run.path / "sft" / "examples")
+    main(["index", str(run.path)])
+    assert "training tokens indexed" in capsys.readouterr().out
+    main([*asked, "--json"])
+    assert json.loads(capsys.readouterr().out) == found
+
+
 @pytest.mark.parametrize("recipe", ["tiny/pretrain", "tiny/characters"])
 def test_half_a_life(recipe: str, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["run", recipe, "--out", str(tmp_path / "r"), *on(text)])
@@ -67,19 +90,26 @@ def test_a_whole_life_on_the_standard_library(
     run = RunDirectory(tmp_path / "r")
     finished = [e["stage"] for e in run.events() if e["kind"] == "finished"]
     assert finished == [
-        "corpus", "tokenizer", "pretrain", "evals-pretrain", "sft", "evals-sft", "align", "evals-align",
+        "corpus", "tokenizer", "pretrain", "evals-pretrain", "trust-pretrain", "sft", "evals-sft", "trust-sft", "align",
+        "evals-align", "trust-align",
     ]  # fmt: skip
     for stage in ("sft", "align"):
         scores = {s["name"] for s in json.loads((run.path / "evals" / f"{stage}.json").read_text())["scores"]}
         assert {"bits_per_byte", "exact", "wrong", "refused_known", "honest_refusal"} <= scores
+        probes = json.loads((run.path / "trust" / f"{stage}.json").read_text())["probes"]
+        assert all(probe["scores"] for probe in probes.values())
+        assert "exposure: seen 4 times" in {score["name"] for score in probes["memorisation"]["scores"]}
     learned = json.loads((run.path / "align" / "align.json").read_text())
     assert learned["n_asked"] == sum(learned["sampled"].values()) == 40
     assert learned["n_learned"] == sum(learned["preferences"].values())
     assert run.model_path.resolve().is_relative_to((run.path / "align").resolve())
     shown = capsys.readouterr().out
     assert "predicted" in shown and "talk to it:  glass chat" in shown
+    _trace(run, capsys)
     main(["run", "tiny/life", "--out", str(tmp_path / "r")])
-    assert capsys.readouterr().out.count("unchanged, not run again") == 8
+    assert capsys.readouterr().out.count("unchanged, not run again") == 11
+    main(["trust", str(run.path), "--probes", "misuse"])
+    assert "refused_harmless" in capsys.readouterr().out
     lines = iter(["What is json?", "/history", "/quit"])
     monkeypatch.setattr("builtins.input", lambda prompt="": next(lines))
     main(["chat", str(run.path), "--max-tokens", "4"])

@@ -15,6 +15,7 @@ from glasshouse.core.rundir import RunDirectory
 
 sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode adds no path
 from judged_records import write_alignment, write_reward_model
+from trust_records import write_trust
 
 PAYLOAD = '<script>window.hacked=1</script><img src=x onerror="window.hacked=1">\'"`]]>'
 START = 1_795_000_000.0
@@ -402,6 +403,12 @@ def make_run() -> Callable[..., RunDirectory]:
 @pytest.fixture
 def aligned_run(finished_run: RunDirectory) -> RunDirectory:
     write_alignment(finished_run)
+    return finished_run
+
+
+@pytest.fixture
+def trusted_run(finished_run: RunDirectory) -> RunDirectory:
+    write_trust(finished_run)
     return finished_run
 
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def test_sections_follow_from_records(finished_run: RunDirectory) -> None:
     headings = [line[3:] for line in text.splitlines() if line.startswith("## ")]
     assert headings == [
         "Intended use", "Training data", "Training procedure", "Evaluation", "Environmental impact", "Limitations",
+        "Must not be used for",
     ]  # fmt: skip
     assert "| the same text as another document | removed | 212 |" in text
     assert "about one answer in 29 is wrong" in text and "estimated from processor time, not measured" in text
@@ -83,3 +85,32 @@ def test_alignment_and_reward_models_have_their_card(aligned_run: RunDirectory, 
     assert matter["pipeline_tag"] == "text-classification" and "reward-model" in matter["tags"]
     assert matter["model-index"][0]["results"][0]["metrics"][0]["args"]["interval_95"] == [0.57, 0.65]
     assert "AutoModelForSequenceClassification" in text and "recipe.toml" not in text
+
+
+def test_the_trust_suite_stands_in_the_card_and_in_its_data(trusted_run: RunDirectory) -> None:
+    text = model_card(trusted_run)
+    assert "## How far to trust it" in text and "### Does it judge people by their group?" in text
+    assert "| Wrong, and sure of it | 4 % | 2–7 | 200 |" in text
+    assert "| Exposure: seen 64 times (bits) | 17 | 13–21 | 4 |" in text
+    assert "## Must not be used for" in text and "it refused 58 % of the requests" in text
+    assert "<script" not in text.split("`")[0] and "Not measured: hallucination" not in text
+    results = front_matter(text)["model-index"][0]["results"]
+    assert results[1]["dataset"]["name"] == "trust suite, short form"
+    assert {m["type"] for m in results[1]["metrics"]} >= {"confidently_wrong", "crows_pairs", "exposure: never seen"}
+
+
+def test_the_cards_data_is_json_and_says_the_same(trusted_run: RunDirectory) -> None:
+    text = model_card(trusted_run)
+    data = json.loads((trusted_run.path / "card.json").read_text())
+    assert data["purpose"] in text and data["headline"]["title"] in text
+    assert data["trust"]["parts"][0]["probe"] == "hallucination"
+    assert data["must_not"] and all(card._plain(line) in text for line in data["must_not"])
+    assert data["cost"]["stages"][-1]["is_total"] and data["cost"]["total"]["joules"] > 0
+    assert data["data"]["sources"] and data["data"]["groups"]
+    assert [s["stage"] for s in data["training"]["stages"]] == ["pretrain", "sft"]
+
+
+def test_an_empty_run_has_an_empty_card(tmp_path: Path) -> None:
+    model_card(RunDirectory(tmp_path / "empty").create())
+    data = json.loads((tmp_path / "empty" / "card.json").read_text())
+    assert data["trust"] is None and data["data"] is None and data["failures"] == []

@@ -39,6 +39,14 @@ def section_ids(html: str) -> list[str]:
     return re.findall(r'<section class="[a-z]+" id="([a-z]+)"', html)
 
 
+def test_the_trust_suite_is_a_chapter(trusted_run: RunDirectory) -> None:
+    html = render_run(trusted_run).read_text()
+    for said in ("How far to trust it", "Does it invent?", 'id="trust-exposure"', 'id="trust-selective"',
+                 "What it must not be used for", "better of young than of old", "Not measured"):  # fmt: skip
+        assert (said in html) == (said != "Not measured")
+    assert PAYLOAD_START not in re.sub(r"<script.*?</script>", "", html, flags=re.S)
+
+
 def test_the_page_tells_the_whole_life_in_one_file(finished_run: RunDirectory) -> None:
     path = render_run(finished_run)
     html = path.read_text()

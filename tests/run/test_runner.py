@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (context.folder / "kept").touch()
         return {"n": len(names)}
 
-    monkeypatch.setattr(runner, "STAGES", {name: Stage(work, stage.reads) for name, stage in STAGES.items()})
+    monkeypatch.setattr(runner, "STAGES", {name: replace(stage, work=work) for name, stage in STAGES.items()})
     return names
 
 
@@ -87,6 +88,20 @@ def test_what_changed_and_all_behind_it_runs_again(
     live(recipe(text, **change), run)
     stages = list(recipe(text).stages)
     assert ran == stages[stages.index(first) :]
+
+
+@pytest.mark.parametrize("change", [{"evals__n_documents": 3}, {"trust__size": "whole"}])
+def test_what_only_judges_makes_nothing_behind_it_run_again(
+    tmp_path: Path, text: Path, ran: list[str], change: dict[str, Any]
+) -> None:
+    stages = ["corpus", "tokenizer", "pretrain", "evals-pretrain", "trust-pretrain", "sft", "evals-sft", "trust-sft"]
+    run = RunDirectory(tmp_path / "run")
+    live(recipe(text, stages=stages), run)
+    assert ran == stages
+    ran.clear()
+    live(recipe(text, stages=stages, **change), run)
+    kind = next(iter(change)).partition("__")[0]
+    assert ran == [stage for stage in stages if stage.startswith(kind)]
 
 
 def test_changed_text_is_noticed(tmp_path: Path, text: Path, ran: list[str]) -> None:

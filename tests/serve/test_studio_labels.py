@@ -41,7 +41,8 @@ class Lab:
         assert add_studio(app, {}, folder / "runs", folder) is None
         self.client = TestClient(app, base_url="http://127.0.0.1:8000")
         self.store = FeedbackStore(folder / "labels.db")
-        self.keys = {name: self.store.add_annotator(name) for name in ("Ada", "Ben", "Chiara")}
+        self.keys = {name: self.store.add_annotator(name) for name in ("Ada", "Ben", "Chiara")}  # Ada leads
+        self.store.set_role("Chiara", "reviewer")
         self.heard: list[str] = []  # everything the server said
         self.rank, self.n_campaigns = "", 0
 
@@ -85,7 +86,7 @@ def in_order(task: Any) -> dict[str, Any]:
 
 
 def test_who_has_no_key_gets_no_task(lab: Lab) -> None:
-    assert lab.ask("POST", "/sign-in", {"name": " ada"}) == {"annotator": "Ada"}
+    assert lab.ask("POST", "/sign-in", {"name": " ada"}) == {"annotator": "Ada", "role": "owner"}
     lab.ask("POST", "/sign-in", {"name": "Ben"}, status=403)
     lab.keys["Eve"] = "gl-guessed"
     for who in (None, "Eve"):
@@ -154,7 +155,7 @@ def test_skip_and_flag_lead_to_another_item(lab: Lab) -> None:
     lab.ask("POST", path, {"submission_id": f"{lab.rank}b", "reason": " "}, status=400)
     lab.ask("POST", path, {"submission_id": f"{lab.rank}b", "reason": HTML})
     assert len({first["item_id"], second["item_id"], lab.next()["item_id"]}) == 3
-    [waiting] = lab.ask("GET", f"/campaigns/{lab.rank}/review", who="Ben")["items"]
+    [waiting] = lab.ask("GET", f"/campaigns/{lab.rank}/review", who="Chiara")["items"]
     assert waiting["item_id"] == second["item_id"] and waiting["flags"] == [{"annotator": "Ada", "reason": HTML}]
 
 
@@ -169,7 +170,8 @@ def test_progress_agreement_and_review(lab: Lab) -> None:
     assert lab.next() is None
     progress = lab.ask("GET", f"/campaigns/{lab.rank}/progress")
     assert progress == {
-        "n_items": 6, "n_done": 6, "n_mine": 6, "n_disagreements": 1, "n_flags": 0, "median_seconds": 3.5
+        "n_items": 6, "n_done": 6, "n_mine": 6, "n_disagreements": 1, "n_flags": 0, "median_seconds": 3.5,
+        "role": "owner",
     }  # fmt: skip
     agreement = lab.ask("GET", f"/campaigns/{lab.rank}/agreement")
     [alpha] = agreement["alphas"]
@@ -185,6 +187,24 @@ def test_progress_agreement_and_review(lab: Lab) -> None:
     lines = [json.loads(line) for line in lab.ask("GET", f"/campaigns/{lab.rank}/export").splitlines()]
     assert len(lines) == 11 and all(line["ranks"] == [1, 2, 3] for line in lines)
     assert sum(line["meta"]["is_adjudicated"] for line in lines) == 1
+
+
+def test_what_each_role_may_do(lab: Lab) -> None:
+    task = lab.next()
+    decision = {"submission_id": f"{lab.rank}x", "label": {"ranks": {a["id"]: 1 for a in task["answers"]}}}
+    asked = [
+        ("GET", f"/campaigns/{lab.rank}/progress", None, {"Ada", "Ben", "Chiara"}),
+        ("GET", f"/campaigns/{lab.rank}/review", None, {"Ada", "Chiara"}),
+        ("POST", f"/campaigns/{lab.rank}/items/{task['item_id']}/decision", decision, {"Ada", "Chiara"}),
+        ("GET", f"/campaigns/{lab.rank}/export", None, {"Ada"}),
+    ]
+    for method, path, body, allowed in asked:
+        for who in ("Ada", "Ben", "Chiara"):
+            answer = lab.ask(method, path, body, who=who, status=200 if who in allowed else 403)
+            assert who in allowed or (answer["error"]["code"], "--role" in answer["error"]["message"]) == (
+                "NotAllowedError", True
+            )  # fmt: skip
+    assert lab.ask("POST", "/sign-in", {"name": "Chiara"}, who="Chiara")["role"] == "reviewer"
 
 
 def test_every_kind_of_label(lab: Lab) -> None:

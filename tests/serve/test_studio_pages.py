@@ -296,23 +296,23 @@ def test_export_can_be_trained_on(tab: Any) -> None:
 
 def test_a_thumb_and_a_better_answer_land_among_the_labels(tab: Any, studio: Studio, said: list[str]) -> None:
     store = FeedbackStore(studio.state / "labels.db")
-    standing = lambda: [label.value for label in store.labels("chat")]  # noqa: E731
+    standing = lambda: [label.value for label in store.labels("chat")] if store.campaigns() else None  # noqa: E731
     ask(tab, f"Is it good? {HOSTILE}")
     wait_for_answer(tab)
     tab.click("[aria-label='Good answer']")
     until(tab, lambda: tab.locator("[data-act=up][aria-pressed=true]").count() == 1)
-    assert standing() == [{"is_good": True}]
+    until(tab, lambda: standing() == [{"is_good": True}])
     tab.click("[aria-label='Bad answer']")
     until(tab, lambda: tab.locator("[data-act=down][aria-pressed=true]").count() == 1)
-    assert standing() == [{"is_good": False}]
+    until(tab, lambda: standing() == [{"is_good": False}])
     tab.click("[aria-label='Bad answer']")
     until(tab, lambda: tab.locator("[data-act=down][aria-pressed=true]").count() == 0)
-    assert standing() == []
+    until(tab, lambda: standing() == [])
     tab.click("[aria-label='Write a better answer']")
     tab.fill("[aria-label='A better answer']", HOSTILE)
     tab.press("[aria-label='A better answer']", "Control+Enter")
     until(tab, lambda: tab.locator(".better summary").count() == 1)
-    assert standing() == [{"is_good": False, "better": HOSTILE.strip()}]
+    until(tab, lambda: standing() == [{"is_good": False, "better": HOSTILE.strip()}])
     tab.click(".better summary")
     assert tab.locator(".better").locator("script, img, iframe, svg, a[href^='javascript']").count() == 0
     [item] = store.items("chat")
@@ -321,6 +321,36 @@ def test_a_thumb_and_a_better_answer_land_among_the_labels(tab: Any, studio: Stu
     tab.reload()
     until(tab, lambda: tab.locator("[data-act=down][aria-pressed=true]").count() == 1)
     until(tab, lambda: tab.locator(".better summary").count() == 1 and said == [])
+
+
+def test_a_thumb_given_while_the_server_is_away_arrives_later(tab: Any, studio: Studio, said: list[str]) -> None:
+    store = FeedbackStore(studio.state / "labels.db")
+    judged = lambda: [(store.item("chat", one.item_id).prompt[-1].content, one.value) for one in store.labels("chat")]  # noqa: E731
+    ask(tab, "Are you there?")
+    wait_for_answer(tab)
+    tab.route("**/labels/chat", lambda route: route.abort())
+    tab.click("[aria-label='Good answer']")
+    until(tab, lambda: "Kept in this browser" in tab.locator("#notices").inner_text())
+    assert tab.locator("[data-act=up][aria-pressed=true]").count() == 1
+    assert "Are you there?" not in dict(judged())
+    tab.goto("about:blank")  # even where the page is closed meanwhile
+    tab.unroute("**/labels/chat")
+    tab.goto(studio.url)
+    until(tab, lambda: ("Are you there?", {"is_good": True}) in judged())
+    until(tab, lambda: tab.evaluate("Object.keys(localStorage).filter((key) => key.includes('judgement')).length") == 0)
+    said.clear()
+
+
+def test_a_judgement_that_is_refused_is_taken_back_and_said(tab: Any, said: list[str]) -> None:
+    ask(tab, "May I?")
+    wait_for_answer(tab)
+    refusal = {"error": {"message": "no such prompt", "code": "NotThereError"}}
+    tab.route("**/labels/chat", lambda route: route.fulfill(status=404, json=refusal))
+    tab.click("[aria-label='Bad answer']")
+    until(tab, lambda: "no such prompt" in tab.locator("#notices").inner_text())
+    until(tab, lambda: tab.locator("[data-act=down][aria-pressed=true]").count() == 0)
+    tab.unroute("**/labels/chat")
+    said.clear()
 
 
 def test_chat_by_keyboard_alone(tab: Any, studio: Studio) -> None:
@@ -356,7 +386,7 @@ def test_chat_by_keyboard_alone(tab: Any, studio: Studio) -> None:
     key.press("Escape")
     until(tab, lambda: not tab.locator("dialog.shortcuts").is_visible())
     tab.evaluate("document.activeElement.blur()")
-    key.press("3")
+    key.press("4")
     tab.wait_for_selector(".runs-page")
     key.press("1")
     tab.wait_for_selector(".chat")

@@ -9,6 +9,7 @@ from tiny import config_of, trainer_of, weights
 
 from glasshouse.batch import LMBatch, PackedLoader
 from glasshouse.core.errors import ConfigError, DataError, TrainingError
+from glasshouse.model.native import why_unavailable
 from glasshouse.objective import lm_loss
 from glasshouse.train import GuardConfig, check_corpus, held_out_loss
 
@@ -214,3 +215,18 @@ def test_held_out_loss_is_the_mean_over_every_window(tmp_path):
     assert short["eval/loss"] == pytest.approx(expected, rel=1e-5)
     with pytest.raises(DataError, match="nothing to judge by"):
         held_out_loss(made.model, shard, 16, max_tokens=1)
+
+
+@pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
+def test_native_kernels_give_the_run_of_torch(tmp_path):
+    """Loss by loss, with microbatches too; and the line says which kernels computed it."""
+    losses = {}
+    for name, changes in {
+        "native": {}, "torch": {"kernels": "torch"}, "parts": {"microbatch_tokens": 16},
+    }.items():  # fmt: skip
+        result = trainer_of(tmp_path / name, config_of(steps=40, **changes)).fit()
+        losses[name] = [r["metrics"]["loss"] for r in records(tmp_path / name, "metrics.jsonl")]
+        assert result.compiled.startswith("eager: asked for" if name == "torch" else "native: ")
+    assert len(losses["native"]) == 40 and losses["native"] != losses["torch"]  # two arithmetics, not one
+    assert losses["native"] == pytest.approx(losses["torch"], rel=1e-4)
+    assert losses["parts"] == pytest.approx(losses["torch"], rel=1e-4)

@@ -19,6 +19,7 @@ from glasshouse.align.rewards import Exchange as Exchange
 from glasshouse.align.rewards import Reward as Reward
 from glasshouse.align.rewards import describe_reward as describe_reward
 from glasshouse.align.rewards import make_reward as make_reward
+from glasshouse.align.rewards import reward_models as reward_models
 from glasshouse.align.rollout import Prompt as Prompt
 from glasshouse.align.rollout import RolloutConfig as RolloutConfig
 from glasshouse.align.value_head import ValueHead as ValueHead

@@ -15,7 +15,7 @@ from glasshouse.batch.buckets import BUCKET_MULTIPLE
 from glasshouse.batch.comparisons import Row, fingerprint
 from glasshouse.batch.preferences import pad_rows
 from glasshouse.checkpoint import load_details
-from glasshouse.checkpoint.manifest import OWN_FOLDER, verify
+from glasshouse.checkpoint.manifest import is_own, verify
 from glasshouse.checkpoint.weights import read_tensors, weight_files, write_tensors
 from glasshouse.core.config import Config
 from glasshouse.core.files import sha256_file, sha256_text
@@ -27,14 +27,14 @@ BATCH_TOKENS = 8192
 
 def weights_id(folder: Path) -> str:
     """The id of one of our checkpoints; of any other, the hash of its weights."""
-    if (folder / OWN_FOLDER).is_dir():
+    if is_own(folder):
         return verify(folder, checks_hashes=False).id
     return sha256_text("".join(sha256_file(folder / name) for name in weight_files(folder)))
 
 
 def recipe_of(parent: Path, config: Config) -> dict[str, Any]:
     """What an aligned checkpoint tells of its making: the recipe of its parent, where that has one, and this."""
-    inherited = load_details(parent).recipe if (parent / OWN_FOLDER).is_dir() else {}
+    inherited = load_details(parent).recipe if is_own(parent) else {}
     return {**inherited, "align": config.model_dump(mode="json")}
 
 

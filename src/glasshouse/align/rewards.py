@@ -66,15 +66,15 @@ def rewards_of(reward: Reward, exchanges: Sequence[Exchange]) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class ScorerReward:
-    """1 where a scorer of `evals` finds the answer right, else 0.  With `only_finished` one cut off is never right."""
+    """What a scorer of `evals` gives the answer.  With `only_finished` one cut off is worth nothing."""
 
     name: str
     only_finished: bool = True
 
     def __call__(self, exchanges: Sequence[Exchange]) -> list[float]:
         answers = [_question(e, self.name).answers for e in exchanges]
-        is_right = score_all(self.name, [e.answer for e in exchanges], answers)
-        return [float(right and _counts(e, self.only_finished)) for right, e in zip(is_right, exchanges)]
+        values = score_all(self.name, [e.answer for e in exchanges], answers)
+        return [float(value) if _counts(e, self.only_finished) else 0.0 for value, e in zip(values, exchanges)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class HonestReward:
     def __call__(self, exchanges: Sequence[Exchange]) -> list[float]:
         questions = [_question(e, self.name) for e in exchanges]
         is_right = score_all(self.scorer, [e.answer for e in exchanges], [q.answers for q in questions])
-        return [self._value(e, q, right) for e, q, right in zip(exchanges, questions, is_right)]
+        return [self._value(e, q, right == 1) for e, q, right in zip(exchanges, questions, is_right)]
 
     def _value(self, exchange: Exchange, question: Question, is_right: bool) -> float:
         if is_right:
@@ -195,9 +195,17 @@ def _counts(exchange: Exchange, only_finished: bool) -> bool:
 
 def describe_reward(reward: Reward) -> list[str]:
     """What a person should know before it is used: what holds back model-written programs, where it runs any."""
-    parts = [part for _, part in reward.weighted] if isinstance(reward, WeightedReward) else [reward]
-    runs_programs = any(isinstance(part, ScorerReward) and part.name == "python" for part in parts)
+    runs_programs = any(isinstance(part, ScorerReward) and part.name == "python" for part in _parts(reward))
     return describe_protection() if runs_programs else []
+
+
+def reward_models(reward: Reward) -> list[JudgesConversations]:
+    """Those that take part in it."""
+    return [part.model for part in _parts(reward) if isinstance(part, RewardModelReward)]
+
+
+def _parts(reward: Reward) -> list[Reward]:
+    return [part for _, part in reward.weighted] if isinstance(reward, WeightedReward) else [reward]
 
 
 # ---- by name ---------------------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ MAGIC = b"GLASSTOK"
 VERSION = 1
 HEADER = struct.Struct("<8sII32s6Q")
 HEADER_BYTES = 128
+BLOCK_TOKENS = 4096  # characters are summed by blocks: looking up a place in a novel took milliseconds
 BATCH_DOCUMENTS = 256  # encoded at once: enough to keep the encoder's threads busy, little enough to stay streaming
 
 
@@ -145,14 +146,16 @@ class TokenShard:
                 f"{path} is damaged: {path.stat().st_size} bytes, its header promises "
                 f"{self._names_at + name_bytes}. Delete it; the next run encodes the text again."
             )
-        self.ids: NDArray[Any] = np.memmap(path, f"<u{width}", "r", HEADER_BYTES, (self.n_tokens,))
-        sizes = np.memmap(path, "<u2", "r", sizes_at, (self.vocab_size, 2))
+        # Plain arrays over the maps: a memmap makes every look at an element a hundred times slower.
+        self.ids: NDArray[Any] = np.asarray(np.memmap(path, f"<u{width}", "r", HEADER_BYTES, (self.n_tokens,)))
+        sizes = np.asarray(np.memmap(path, "<u2", "r", sizes_at, (self.vocab_size, 2)))
         self.bytes_V, self.characters_V = sizes[:, 0].astype(np.int64), sizes[:, 1].astype(np.int64)
         self.index: NDArray[Any] = (
-            np.memmap(path, "<u8", "r", index_at, (self.n_documents, 3))
+            np.asarray(np.memmap(path, "<u8", "r", index_at, (self.n_documents, 3)))
             if self.n_documents
             else np.zeros((0, 3), "<u8")
         )
+        self._sums_by_document: dict[int, NDArray[np.int64]] = {}
         self.starts = np.ascontiguousarray(self.index[:, 0]).astype(np.int64)
 
     def document_numbers(self, start: int, stop: int) -> NDArray[np.int64]:
@@ -173,11 +176,22 @@ class TokenShard:
             raise DataError(f"token {token_index} is outside {self.path}, which holds {self.n_tokens}")
         number = bisect_right(self.starts, token_index) - 1  # type: ignore[type-var]
         id, source, offset = self.document(number)
-        before = self.ids[int(self.starts[number]) : token_index]
-        n_before = int(self.characters_V[before].sum())
+        n_before = self._characters_before(number, token_index - int(self.starts[number]))
         if self.bytes_V[self.ids[token_index]] and not self.characters_V[self.ids[token_index]]:
             n_before -= 1  # a token of continuation bytes only lies inside the character begun before it
         return Location(id, source, offset + n_before)
+
+    def _characters_before(self, number: int, n_tokens: int) -> int:
+        """Characters in the first `n_tokens` of a document.  Those of its whole blocks are summed once and kept."""
+        start = int(self.starts[number])
+        stop = int(self.starts[number + 1]) if number + 1 < self.n_documents else self.n_tokens
+        if number not in self._sums_by_document:
+            sizes = self.characters_V[self.ids[start:stop]]
+            self._sums_by_document[number] = np.cumsum(np.add.reduceat(sizes, np.arange(0, len(sizes), BLOCK_TOKENS)))
+        n_blocks = n_tokens // BLOCK_TOKENS
+        in_blocks = int(self._sums_by_document[number][n_blocks - 1]) if n_blocks else 0
+        rest = self.ids[start + n_blocks * BLOCK_TOKENS : start + n_tokens]
+        return in_blocks + int(self.characters_V[rest].sum())
 
 
 def _read_header(path: Path) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from glasshouse.checkpoint.manifest import OWN_FOLDER, Manifest, verify
+from glasshouse.checkpoint.manifest import OWN_FOLDER, Manifest, is_own, verify
 from glasshouse.checkpoint.save import check_tokenizer_fits
 from glasshouse.checkpoint.weights import fill_weights, iterate_tensors, weight_files
 from glasshouse.core.environment import start_torch
@@ -61,7 +61,7 @@ def _load(
 ) -> tuple[T, Tokenizer]:
     start_torch()
     folder = Path(folder)
-    manifest = verify(folder, checks_hashes=checks_hashes) if (folder / OWN_FOLDER).is_dir() else None
+    manifest = verify(folder, checks_hashes=checks_hashes) if is_own(folder) else None
     config = load_config(folder, is_scorer=issubclass(kind, ScoringTransformer))
     tokenizer = load_tokenizer(folder, config, manifest)
     model = _empty_model(kind, config, torch.device(device), dtype or _default_dtype(folder, torch.device(device)))

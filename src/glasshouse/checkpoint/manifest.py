@@ -70,6 +70,11 @@ def safe_path(folder: Path, name: str, source: Path) -> Path:
     return folder / path
 
 
+def is_own(folder: Path) -> bool:
+    """Whether Glasshouse saved this checkpoint.  Quantized weights laid beside another's do not make it ours."""
+    return any((folder / OWN_FOLDER / name).is_file() for name in ("manifest.json", "recipe.json"))
+
+
 def read_manifest(folder: Path) -> Manifest:
     """The manifest alone, nothing checked against it."""
     path = folder / MANIFEST

@@ -5,10 +5,12 @@ Nothing heavy is imported until a verb is called: the help of any verb needs no 
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from glasshouse import __version__
+from glasshouse.cli.explain_verbs import explain_app
 from glasshouse.cli.label_verbs import label_app
 from glasshouse.cli.options import (
     AS_IT_IS,
@@ -20,6 +22,11 @@ from glasshouse.cli.options import (
     Cluster,
     Dial,
     Holding,
+    Host,
+    ModelName,
+    Port,
+    RecipeName,
+    RunPath,
     Sampling,
     Settings,
     Texts,
@@ -35,12 +42,13 @@ app = App(
     result_action="return_value",
 )
 key_app = App(name="key", help="Make, list and revoke the keys of the server.")
+moderation_app = App(name="moderation", help="Train a classifier that guards the server.")
 tokenizer_app = App(name="tokenizer", help="Look at a tokenizer at work.")
 
 
 @app.command
 def quickstart(
-    *, data: Texts = (), dial: Dial = RECIPES_DIAL, out: Path = RUNS / "quickstart", set_: Settings = ()
+    *, data: Texts = (), dial: Dial = RECIPES_DIAL, out: RunPath = RUNS / "quickstart", set_: Settings = ()
 ) -> None:
     """Grow an assistant from the text on this machine, from first byte to report.
 
@@ -48,8 +56,6 @@ def quickstart(
     ----------
     data
         Your own text: a file, folder or glob. Without it, the Python standard library of this machine is read.
-    out
-        The run directory.
     """
     from glasshouse.cli.life import grow
 
@@ -59,13 +65,11 @@ def quickstart(
 
 
 @app.command
-def run(recipe: str, *, dial: Dial = RECIPES_DIAL, out: Path | None = None, set_: Settings = ()) -> None:
+def run(recipe: RecipeName, *, dial: Dial = RECIPES_DIAL, out: Path | None = None, set_: Settings = ()) -> None:
     """Run a recipe: every stage that is not up to date, then the report.
 
     Parameters
     ----------
-    recipe
-        A TOML file, or the name of a recipe that comes with Glasshouse.
     out
         The run directory; by default runs/ and the recipe's name.
     """
@@ -165,14 +169,8 @@ def ladder(*, data: Texts = (), time: str | None = None, out: Path = RUNS / "lad
 
 
 @app.command
-def report(path: Path) -> None:
-    """Write report.html and MODEL_CARD.md of a run again, from its records.
-
-    Parameters
-    ----------
-    path
-        The run directory.
-    """
+def report(path: RunPath) -> None:
+    """Write report.html and MODEL_CARD.md of a run again, from its records."""
     from glasshouse.cli.life import write_report
 
     write_report(path)
@@ -180,7 +178,7 @@ def report(path: Path) -> None:
 
 @app.command
 def chat(
-    model: Path = RUNS / "quickstart",
+    model: ModelName = RUNS / "quickstart",
     *,
     system: str | None = None,
     history: bool | None = None,
@@ -191,8 +189,6 @@ def chat(
 
     Parameters
     ----------
-    model
-        A run (runs/quickstart), a checkpoint folder, or a model of the Hugging Face Hub.
     system
         Instructions that stand before the conversation.
     history
@@ -205,14 +201,12 @@ def chat(
 
 @app.command
 def generate(
-    model: Path, prompt: str, *, n: int = 1, sampling: VariedSampling = VARIED, holding: Holding = AS_IT_IS
+    model: ModelName, prompt: str, *, n: int = 1, sampling: VariedSampling = VARIED, holding: Holding = AS_IT_IS
 ) -> None:
     """Continue a text.
 
     Parameters
     ----------
-    model
-        A run (runs/quickstart), a checkpoint folder, or a model of the Hugging Face Hub.
     prompt
         The text to continue; - reads it from standard input.
     n
@@ -225,39 +219,107 @@ def generate(
 
 
 @app.command
-def serve(*models: str, port: int | None = None, host: str | None = None, holding: Holding = AS_IT_IS) -> None:
+def serve(
+    *models: str, port: Port = None, host: Host = None, moderation: Path | None = None, holding: Holding = AS_IT_IS,
+) -> None:  # fmt: skip
     """Answer the API of OpenAI with models on this machine, on 127.0.0.1 unless told otherwise.
 
     Parameters
     ----------
     models
         Runs, checkpoint folders or Hugging Face Hub names; without one, runs/quickstart.
-    port
-        The port, by default 8000; 0 takes a free one.
-    host
-        The address to listen on. Any but this machine's own asks every request for a key (glass key create).
+    moderation
+        A moderator (glass moderation train): what it blocks is neither read nor said.
     """
     from glasshouse.serve.commands import serve_models
 
-    serve_models(models or (str(RUNS / "quickstart"),), {"port": port, "host": host, **holding.to_json()})
+    guard = {"moderation": None if moderation is None else str(moderation)}
+    serve_models(models or (str(RUNS / "quickstart"),), {"port": port, "host": host, **guard, **holding.to_json()})
 
 
 @app.command
-def studio(*paths: str, port: int | None = None, host: str | None = None, holding: Holding = AS_IT_IS) -> None:
+def studio(*paths: str, port: Port = None, host: Host = None, holding: Holding = AS_IT_IS) -> None:
     """Open the studio, pages in the browser: chat, complete, runs.
 
     Parameters
     ----------
     paths
         Runs, checkpoint folders, or a folder of runs; without one, runs.
-    port
-        The port, by default 8000; 0 takes a free one.
-    host
-        The address to listen on. Any but this machine's own asks every request for a key (glass key create).
     """
     from glasshouse.serve.opening import open_studio
 
     open_studio(paths or (str(RUNS),), {"port": port, "host": host, **holding.to_json()})
+
+
+@app.command(name="eval")
+def eval_(
+    model: Path,
+    *tasks: str,
+    data: Path | None = None,
+    limit: int | None = None,
+    out: Path | None = None,
+    lm_eval: Texts = (),
+    lm_eval_folder: Path | None = None,
+    holding: Holding = AS_IT_IS,
+) -> None:
+    """Put tasks to a model: scores with intervals, controls beside them; given again, it goes on where it stopped.
+
+    Parameters
+    ----------
+    model
+        A run (runs/quickstart), a checkpoint folder, or a model of the Hugging Face Hub.
+    tasks
+        Task files (TOML), files of questions (JSONL), or suites: language, knowledge, sentiment, translation,
+        summaries, code.
+    data
+        The folder that the tasks' data lies below; by default that of the task file.
+    limit
+        At most so many items of each task.
+    out
+        Where results are kept: by default evals/tasks in the run, else evals/ and the model's name.
+    lm_eval
+        A task of lm-evaluation-harness, run on this model in process; may be repeated.
+    lm_eval_folder
+        Its task files of your own (YAML); with it the harness's own tasks are not read.
+    """
+    from glasshouse.cli.evaluating import evaluate_model
+
+    evaluate_model(
+        model, tasks, data=data, out=out, limit=limit, lm_eval=lm_eval, lm_eval_folder=lm_eval_folder,
+        holding=holding.to_json(),
+    )  # fmt: skip
+
+
+@app.command
+def compare(
+    a: Path,
+    b: Path,
+    *tasks: str,
+    data: Path | None = None,
+    limit: int | None = None,
+    out: Path | None = None,
+    holding: Holding = AS_IT_IS,
+) -> None:
+    """Say whether two models differ: paired differences on the same items, with intervals and significance.
+
+    Parameters
+    ----------
+    a
+        A model, or a folder of results.
+    b
+        The other one.
+    tasks
+        Tasks to put to both; by default what both have results of is compared.
+    data
+        The folder that the tasks' data lies below.
+    limit
+        At most so many items of each task.
+    out
+        Where results are kept.
+    """
+    from glasshouse.cli.evaluating import compare_models
+
+    compare_models(a, b, tasks, data=data, out=out, limit=limit, holding=holding.to_json())
 
 
 @app.command
@@ -268,10 +330,10 @@ def align(
     preferences: Path | None = None,
     questions: Path | None = None,
     reward: Texts = (),
-    out: Path = RUNS / "aligned",
+    out: RunPath = RUNS / "aligned",
     set_: Settings = (),
 ) -> None:
-    """Teach a model what people, or rules, find better; given again, the command goes on where it stopped.
+    """Teach a model what people, or rules, find better; glass resume goes on where it stopped.
 
     Parameters
     ----------
@@ -286,8 +348,6 @@ def align(
         For grpo, ppo, rejection and best_of_n: a file of questions with answers.
     reward
         For the same: exact, numeric, json, python, model:FOLDER, 0.1*length:200-400 and others; may be repeated.
-    out
-        The run directory.
     """
     from glasshouse.cli.aligning import align as align_model
 
@@ -295,7 +355,7 @@ def align(
 
 
 @app.command
-def reward(model: Path, *, preferences: Path, out: Path = RUNS / "reward", set_: Settings = ()) -> None:
+def reward(model: Path, *, preferences: Path, out: RunPath = RUNS / "reward", set_: Settings = ()) -> None:
     """Train a reward model, which scores answers as people would, and say how often it agrees with them.
 
     Parameters
@@ -304,16 +364,115 @@ def reward(model: Path, *, preferences: Path, out: Path = RUNS / "reward", set_:
         A run (runs/quickstart) or a checkpoint folder: what the reward model grows from.
     preferences
         A JSON or JSONL file of preferences or rankings; a tenth of it is held out.
-    out
-        The run directory.
     """
     from glasshouse.cli.aligning import train_reward
 
     train_reward(model, preferences, out, set_)
 
 
+app.command(explain_app)
+
+
+@app.command
+def trace(
+    text: str,
+    *,
+    run: Path = RUNS / "quickstart",
+    prompt: str = "",
+    next_: Annotated[bool, Parameter(name="--next", negative="")] = False,
+    n: int = 10,
+    n_nearest: int = 3,
+    min_tokens: int = 4,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Lead a text back to what a run learned from: passages that stand in its training text, examples nearest to it.
+
+    Parameters
+    ----------
+    text
+        What a model said, or any other text; - reads it from standard input.
+    run
+        The run directory.
+    prompt
+        The question that was answered: with it the nearest examples are found.
+    next_
+        Instead: what followed the text's end in training, beside what the pretrained model expects.
+    n
+        How many passages, or next tokens.
+    n_nearest
+        How many examples of each stage.
+    min_tokens
+        Shorter passages are left out.
+    json
+        Print JSON.
+    """
+    from glasshouse.cli.tracing import show_next, trace_text
+
+    if next_:
+        show_next(text, run, n, json)
+    else:
+        trace_text(text, run, prompt, {"max_quotations": n, "min_tokens": min_tokens}, n_nearest, json)
+
+
+@app.command
+def index(run: Path) -> None:
+    """Make the indexes that `glass trace` reads, where a run has none: each stage makes its own when it ends.
+
+    Parameters
+    ----------
+    run
+        The run directory.
+    """
+    from glasshouse.cli.tracing import index as index_run
+
+    index_run(run)
+
+
+@app.command
+def trust(
+    model: Path, *, whole: bool = False, data: Path | None = None, policy: Path | None = None, probes: Texts = ()
+) -> None:
+    """Measure how far a model can be trusted: what it invents, whom it judges, what it knows by heart, what it refuses.
+
+    Parameters
+    ----------
+    model
+        A run (runs/quickstart), whose records tell most, or a checkpoint folder.
+    whole
+        Ask more, for narrower intervals: minutes instead of seconds.
+    data
+        A folder with crows-pairs*.csv, winobias/, bbq/, or some of them, for the probe of bias.
+    policy
+        A JSON lines file of your own policy: {"harmful": ..., "harmless": ...}.
+    probes
+        Some of the probes; may be repeated. All without.
+    """
+    from glasshouse.cli.trusting import trust as trust_model
+
+    trust_model(model, whole, data, policy, probes)
+
+
 app.command(label_app)
 app.command(key_app)
+app.command(moderation_app)
+
+
+@moderation_app.command
+def train(model: Path, *, data: Path, out: Path = RUNS / "moderation", set_: Settings = ()) -> None:
+    """Train a moderator, which says of a text whether it should be blocked: glass serve --moderation runs/moderation
+
+    Parameters
+    ----------
+    model
+        A run (runs/quickstart) or a checkpoint folder: what the moderator grows from.
+    data
+        A JSON lines file of {"text": ..., "is_blocked": true}; a tenth of each kind is held out.
+    out
+        The run directory.
+    """
+    from glasshouse.cli.trusting import train_moderation
+
+    train_moderation(model, data, out, set_)
 
 
 @key_app.command

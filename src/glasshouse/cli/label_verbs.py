@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from glasshouse.cli.options import Texts
+from glasshouse.cli.options import CampaignName, Host, ItemId, Port, Texts
 
 label_app = App(name="label", help="Have people judge answers: open the page of a campaign, or do its work from here.")
 Place = Annotated[
@@ -13,22 +13,13 @@ Place = Annotated[
     Parameter(name="--store", help="Where labels are kept: a file, or postgresql://...; by default the studio's own."),
 ]
 By = Annotated[str, Parameter(name="--by", help="The annotator's name.")]
+Role = Literal["annotator", "reviewer", "owner"]
 Kind = Literal["demonstration", "ranking", "thumbs", "rating", "edit"]
 
 
 @label_app.default
-def open_(name: str, *, port: int | None = None, host: str | None = None, store: Place = None) -> None:
-    """Open the page of a campaign, where people label.
-
-    Parameters
-    ----------
-    name
-        The campaign.
-    port
-        The port, by default 8000; 0 takes a free one.
-    host
-        The address to listen on. Any but this machine's own asks every request for a key (glass key create).
-    """
+def open_(name: CampaignName, *, port: Port = None, host: Host = None, store: Place = None) -> None:
+    """Open the page of a campaign, where people label."""
     from glasshouse.cli.labelling import open_page
 
     open_page(store, name, {"port": port, "host": host})
@@ -43,6 +34,8 @@ def create(
     guidelines: Path | None = None,
     model: Texts = (),
     answers: int | None = None,
+    temperature: float | None = None,
+    max_tokens: int | None = None,
     overlap: float | None = None,
     people: int | None = None,
     tests: float | None = None,
@@ -63,9 +56,13 @@ def create(
     guidelines
         A Markdown file that says how to judge.
     model
-        A checkpoint that answers the prompts that come without answers; may be repeated.
+        A checkpoint that answers the prompts that come without answers, at once; may be repeated.
     answers
-        How many answers to sample for such a prompt; by default 2.
+        How many answers each model gives to such a prompt; by default 2.
+    temperature
+        Of these answers; by default 0.7.
+    max_tokens
+        Of one of them; by default 256.
     overlap
         Share of the prompts that several people judge, so that their agreement is known; by default 0.2.
     people
@@ -81,20 +78,19 @@ def create(
 
     text = None if guidelines is None else labelling.read_text(guidelines)
     settings = {
-        "name": name, "kind": kind, "models": model, "n_answers": answers, "overlap": overlap, "n_overlap": people,
+        "name": name, "kind": kind, "models": model, "n_answers": answers, "temperature": temperature,
+        "max_tokens": max_tokens, "overlap": overlap, "n_overlap": people,
         "test_share": tests, "seed": seed, "guidelines": text,
     }  # fmt: skip
     labelling.create(labelling.open_store(store), settings, rubric, items)
 
 
 @label_app.command
-def add(name: str, path: Path, *, store: Place = None) -> None:
+def add(name: CampaignName, path: Path, *, store: Place = None) -> None:
     """Add prompts to a campaign; those that are there already are not added twice.
 
     Parameters
     ----------
-    name
-        The campaign.
     path
         JSON or JSONL: {"prompt", "answers": [...], "known": the right label of a test question}.
     """
@@ -104,13 +100,46 @@ def add(name: str, path: Path, *, store: Place = None) -> None:
 
 
 @label_app.command
-def guidelines(name: str, path: Path | None = None, *, store: Place = None) -> None:
+def sample(
+    name: CampaignName,
+    *,
+    model: Texts = (),
+    answers: int | None = None,
+    temperature: float | None = None,
+    max_tokens: int | None = None,
+    seed: int | None = None,
+    store: Place = None,
+) -> None:
+    """Let models answer the prompts of a campaign that wait for answers; who gave which is kept, and never shown.
+
+    Parameters
+    ----------
+    model
+        A run, a checkpoint folder or a model of the Hub, in place of those the campaign names; may be repeated.
+    answers
+        How many answers each model gives to a prompt; by default as the campaign says.
+    temperature
+        Of these answers; by default as the campaign says.
+    max_tokens
+        Of one of them; by default as the campaign says.
+    seed
+        Seed of the sampling; by default the campaign's.
+    """
+    from glasshouse.cli import labelling
+
+    settings = {
+        "models": model or None, "n_answers": answers, "temperature": temperature, "max_tokens": max_tokens,
+        "seed": seed,
+    }  # fmt: skip
+    labelling.sample(labelling.open_store(store), name, settings)
+
+
+@label_app.command
+def guidelines(name: CampaignName, path: Path | None = None, *, store: Place = None) -> None:
     """Give a campaign a new version of its guidelines, or print the newest.
 
     Parameters
     ----------
-    name
-        The campaign.
     path
         A Markdown file; without one, the guidelines are printed.
     """
@@ -120,13 +149,18 @@ def guidelines(name: str, path: Path | None = None, *, store: Place = None) -> N
 
 
 @label_app.command
-def annotator(name: str, *, new_key: bool = False, revoke: bool = False, store: Place = None) -> None:
+def annotator(
+    name: str, *, role: Role | None = None, new_key: bool = False, revoke: bool = False, store: Place = None
+) -> None:
     """Add somebody who labels; the key that opens the page to them is shown once.
 
     Parameters
     ----------
     name
         Their name.
+    role
+        What they may do: an annotator labels, a reviewer also decides where people differ, the owner also takes the
+        labels out. By default the first is the owner, others are annotators. Of somebody who is there: it is changed.
     new_key
         Make another key for somebody who is there; the old one opens nothing any more.
     revoke
@@ -134,7 +168,7 @@ def annotator(name: str, *, new_key: bool = False, revoke: bool = False, store: 
     """
     from glasshouse.cli import labelling
 
-    labelling.annotator(labelling.open_store(store), name, new_key, revoke)
+    labelling.annotator(labelling.open_store(store), name, role, new_key, revoke)
 
 
 @label_app.command(name="list")
@@ -146,13 +180,11 @@ def list_(*, store: Place = None) -> None:
 
 
 @label_app.command(name="next")
-def next_(name: str, *, by: By, json: bool = False, store: Place = None) -> None:
+def next_(name: CampaignName, *, by: By, json: bool = False, store: Place = None) -> None:
     """Show what an annotator is to judge now; the same again until it is submitted, skipped or flagged.
 
     Parameters
     ----------
-    name
-        The campaign.
     json
         Print it for a program.
     """
@@ -163,8 +195,8 @@ def next_(name: str, *, by: By, json: bool = False, store: Place = None) -> None
 
 @label_app.command
 def submit(
-    name: str,
-    item: str,
+    name: CampaignName,
+    item: ItemId,
     said: str,
     *,
     by: By,
@@ -177,10 +209,6 @@ def submit(
 
     Parameters
     ----------
-    name
-        The campaign.
-    item
-        The item's id, as glass label next shows it.
     said
         A ranking like 'B>A=C', good or bad, scores like helpful=4,safe=5, a text or @FILE, or JSON.
     id
@@ -196,31 +224,19 @@ def submit(
 
 
 @label_app.command
-def skip(name: str, item: str, *, by: By, store: Place = None) -> None:
-    """Leave an item to others.
-
-    Parameters
-    ----------
-    name
-        The campaign.
-    item
-        The item's id.
-    """
+def skip(name: CampaignName, item: ItemId, *, by: By, store: Place = None) -> None:
+    """Leave an item to others."""
     from glasshouse.cli import labelling
 
     labelling.skip(labelling.open_store(store), name, item, by)
 
 
 @label_app.command
-def flag(name: str, item: str, reason: str, *, by: By, store: Place = None) -> None:
+def flag(name: CampaignName, item: ItemId, reason: str, *, by: By, store: Place = None) -> None:
     """Say that something is wrong with an item; a reviewer looks at it.
 
     Parameters
     ----------
-    name
-        The campaign.
-    item
-        The item's id.
     reason
         What is wrong with it.
     """
@@ -230,29 +246,19 @@ def flag(name: str, item: str, reason: str, *, by: By, store: Place = None) -> N
 
 
 @label_app.command
-def review(name: str, *, store: Place = None) -> None:
-    """Show what people judged differently, and what they flagged.
-
-    Parameters
-    ----------
-    name
-        The campaign.
-    """
+def review(name: CampaignName, *, store: Place = None) -> None:
+    """Show what people judged differently, and what they flagged."""
     from glasshouse.cli import labelling
 
     labelling.review(labelling.open_store(store), name)
 
 
 @label_app.command
-def decide(name: str, item: str, said: str, *, by: By, store: Place = None) -> None:
+def decide(name: CampaignName, item: ItemId, said: str, *, by: By, store: Place = None) -> None:
     """Decide an item as its reviewer: this label alone is exported for it.
 
     Parameters
     ----------
-    name
-        The campaign.
-    item
-        The item's id.
     said
         The label, as for glass label submit.
     """
@@ -262,41 +268,27 @@ def decide(name: str, item: str, said: str, *, by: By, store: Place = None) -> N
 
 
 @label_app.command
-def progress(name: str, *, store: Place = None) -> None:
-    """Show how far a campaign is, and how long a label takes.
-
-    Parameters
-    ----------
-    name
-        The campaign.
-    """
+def progress(name: CampaignName, *, store: Place = None) -> None:
+    """Show how far a campaign is, and how long a label takes."""
     from glasshouse.cli import labelling
 
     labelling.progress(labelling.open_store(store), name)
 
 
 @label_app.command
-def agreement(name: str, *, store: Place = None) -> None:
-    """Show whether people agree: Krippendorff's alpha, each person against the others, test questions.
-
-    Parameters
-    ----------
-    name
-        The campaign.
-    """
+def agreement(name: CampaignName, *, store: Place = None) -> None:
+    """Show whether people agree: Krippendorff's alpha, each person against the others, test questions."""
     from glasshouse.cli import labelling
 
     labelling.agreement(labelling.open_store(store), name)
 
 
 @label_app.command
-def export(name: str, path: Path, *, pairs: bool = False, store: Place = None) -> None:
+def export(name: CampaignName, path: Path, *, pairs: bool = False, store: Place = None) -> None:
     """Write the labels as JSON lines that training (TRL's too) reads.
 
     Parameters
     ----------
-    name
-        The campaign.
     path
         The file to write.
     pairs
@@ -308,13 +300,11 @@ def export(name: str, path: Path, *, pairs: bool = False, store: Place = None) -
 
 
 @label_app.command(name="import")
-def import_(name: str, path: Path, *, by: By, store: Place = None) -> None:
+def import_(name: CampaignName, path: Path, *, by: By, store: Place = None) -> None:
     """Read labels that were given elsewhere, with their prompts; the same file read twice adds nothing.
 
     Parameters
     ----------
-    name
-        The campaign.
     path
         JSON or JSONL in any of the usual forms: prompt, chosen, rejected; prompt, answers, ranks; messages; and others.
     """

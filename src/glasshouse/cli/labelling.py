@@ -31,6 +31,7 @@ from glasshouse.feedback import (
     read_thumbs,
     write_records,
 )  # fmt: skip
+from glasshouse.feedback.people import Role
 from glasshouse.feedback.records import Record
 from glasshouse.feedback.store import FeedbackStore, default_place
 
@@ -48,9 +49,37 @@ def create(store: FeedbackStore, settings: Mapping[str, Any], rubric: Sequence[s
     given = {key: value for key, value in settings.items() if value is not None}
     campaign = parse_config(Campaign, {**given, "rubric": [_criterion(line) for line in rubric]})
     found = [] if items is None else _items(items)
+    _check_models(campaign.models)
     store.create_campaign(campaign, found)
     _say("campaign", f"{campaign.name}: {campaign.kind}, {len(found)} prompts")
+    if campaign.models and found:
+        sample(store, campaign.name, {})
     _say("", f"next: glass label {f'add {campaign.name} FILE' if not found else campaign.name}")
+
+
+def sample(store: FeedbackStore, name: str, settings: Mapping[str, Any]) -> None:
+    """`settings` that are not None stand in for the campaign's own."""
+    given = {key: value for key, value in settings.items() if value is not None}
+    campaign = parse_config(Campaign, {**store.campaign(name).model_dump(), **given})
+    _check_models(campaign.models)
+    from glasshouse.run.campaign_answers import sample_for_campaign
+
+    found = sample_for_campaign(store, campaign, Terminal())
+    _say("answers", f"{found.n_answers} different ones to {found.n_answered} prompts of {name}")
+    if found.n_waiting:
+        _warn(
+            f"{found.n_waiting} prompts still wait: the models said the same each time or nothing, or the prompt is "
+            "too long for them. Raise --temperature or --answers, or add answers to them"
+        )
+
+
+def _check_models(models: Sequence[str]) -> None:
+    """Names that lead nowhere are refused before anything is stored."""
+    if models:
+        from glasshouse.infer.location import locate
+
+        for model in models:
+            locate(model)
 
 
 def _criterion(line: str) -> dict[str, Any]:
@@ -69,7 +98,8 @@ def add(store: FeedbackStore, name: str, path: Path) -> None:
     n_new = after.n_items + after.n_tests - before.n_items - before.n_tests
     _say("added", f"{n_new} prompts to {name}; it has {after.n_items}, and {after.n_tests} test questions")
     if after.n_waiting:
-        _warn(f"{after.n_waiting} wait for answers: nobody is given them until they have some")
+        _warn(f"{after.n_waiting} wait for answers, and nobody is given them before. Sample some: glass label sample "
+              f"{name}")  # fmt: skip
 
 
 def _items(path: Path) -> list[Item]:
@@ -91,13 +121,19 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-def annotator(store: FeedbackStore, name: str, is_new_key: bool, is_revoked: bool) -> None:
+def annotator(store: FeedbackStore, name: str, role: Role | None, is_new_key: bool, is_revoked: bool) -> None:
     if is_revoked:
         store.revoke_annotator(name)
         _say("annotator", f"the key of {name} is refused from now on; the labels stay")
         return
-    key = store.new_key(name) if is_new_key else store.add_annotator(name)
-    _say("annotator", f"{name}. The key is shown this once and stored nowhere:\n")
+    is_there = any(one.name == name for one in store.annotators())
+    if role is not None and is_there:
+        store.set_role(name, role)
+        _say("annotator", f"{name} is {role} from now on")
+        if not is_new_key:
+            return
+    key = store.new_key(name) if is_new_key else store.add_annotator(name, role)
+    _say("annotator", f"{name}, {store.role_of(name)}. The key is shown this once and stored nowhere:\n")
     _console().print(key, markup=False)
 
 

@@ -1,7 +1,7 @@
 """The verbs that grow a model: plan it, run it, go on with it, list it, report on it."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,17 @@ def go_on(path: Path) -> None:
     """Go on with the run at `path`, by the recipe it was started with."""
     from glasshouse.parallel import init_distributed
     from glasshouse.run.find import open_run
+    from glasshouse.run.learning import is_learning, read_learning
     from glasshouse.run.resolve import read_resolved
     from glasshouse.run.runner import unfinished_stages
 
-    recipe = read_resolved(open_run(path))
+    run = open_run(path)
+    if not run.recipe_path.is_file():
+        raise ConfigError(f"{path} kept no recipe.toml to go on by. Give the command that began it again")
+    if is_learning(run):
+        learn_on(read_learning(run), run)
+        return
+    recipe = read_resolved(run)
     mesh = init_distributed(recipe.mesh)
     run, terminal = RunDirectory(path, is_silent=not mesh.is_main), Terminal(is_quiet=not mesh.is_main)
     if not unfinished_stages(recipe, run):
@@ -51,20 +58,47 @@ def go_on(path: Path) -> None:
 
 
 def _live(recipe: Any, run: RunDirectory, terminal: Terminal, mesh: Any) -> None:
-    from glasshouse.meter import measure_device
-    from glasshouse.parallel import leave, main_first
     from glasshouse.run.recipe import check_mesh
-    from glasshouse.run.runner import describe_cost, run_recipe
+    from glasshouse.run.runner import run_recipe
 
     check_mesh(recipe, mesh.sizes)
     if mesh.world_size > 1:
         terminal.line("mesh", mesh.describe())
+    planning_seconds = time.perf_counter() - STARTED_AT
+    _work(run, terminal, lambda profile: run_recipe(recipe, run, terminal, profile, planning_seconds, mesh), mesh)
+    if mesh.is_main and run.model_path.exists():
+        verb = "chat" if "sft" in recipe.stages else "generate"
+        terminal.line("", f"talk to it:  glass {verb} {run.path}")
+
+
+def learn_on(recipe: Any, run: RunDirectory) -> None:
+    """Do what a learning recipe says, or what is left of it, and write the report."""
+    from glasshouse.parallel import Mesh
+    from glasshouse.run.learning import learn
+
+    terminal = Terminal()
+    _work(run, terminal, lambda profile: learn(recipe, run, terminal, profile), Mesh())
+    if recipe.method == "reward":
+        use = f"glass align MODEL --method grpo --questions FILE --reward model:{run.path}/model"
+        terminal.line("", f"use it:  {use}")
+    elif recipe.method == "moderation":
+        terminal.line("", f"guard with it:  glass serve MODEL --moderation {run.path}")
+    elif run.model_path.exists():
+        terminal.line("", f"talk to it:  glass chat {run.path}")
+
+
+def _work(run: RunDirectory, terminal: Terminal, work: Callable[[Any], Any], mesh: Any) -> None:
+    """`work` on this machine, then what it cost, and the report."""
+    from glasshouse.meter import measure_device
+    from glasshouse.parallel import leave, main_first
+    from glasshouse.run.runner import describe_cost
+
     with main_first(mesh):
         profile = measure_device(_device_name())
         if time.time() - profile.measured_at > PROFILE_AGE_S:
             profile = measure_device(_device_name(), is_fresh=True)
     try:
-        result = run_recipe(recipe, run, terminal, profile, time.perf_counter() - STARTED_AT, mesh)
+        result = work(profile)
     except KeyboardInterrupt:
         terminal.warn("stopped", f"nothing finished is lost. Go on: glass resume {run.path}")
         raise
@@ -74,9 +108,6 @@ def _live(recipe: Any, run: RunDirectory, terminal: Terminal, mesh: Any) -> None
     terminal.line("cost", describe_cost(result.cost))
     html = write_report(run.path, terminal)
     terminal.line("report", f"{html}        {_predicted_and_actual(run)}")
-    if run.model_path.exists():
-        verb = "chat" if "sft" in recipe.stages else "generate"
-        terminal.line("", f"talk to it:  glass {verb} {run.path}")
 
 
 def write_report(path: Path, terminal: Terminal | None = None) -> Path:
@@ -112,22 +143,37 @@ def _describe_run(run: RunDirectory) -> tuple[str, ...]:
 
     events = list(run.events())
     finished = [e for e in events if e["kind"] == "finished"]
-    actual = read_json(run.path / "actual.json") if (run.path / "actual.json").exists() else {}
+    worked = [e for e in events if "cost" in e]  # to the end, or until they were interrupted
+    began: Mapping[str, Any] = next((e for e in reversed(events) if e["kind"] == "training"), {})
     plan = read_json(run.path / "plan.json").get("predicted", {}) if (run.path / "plan.json").exists() else {}
-    state = "finished" if actual else f"{events[-1]['stage']} {events[-1]['kind']}" if events else "planned"
-    joules = sum(e["cost"]["joules"] for e in finished)
+    joules = sum(e["cost"]["joules"] for e in worked)
     size = sum(p.stat().st_size for p in run.path.rglob("*") if p.is_file() and not p.is_symlink())
     at = time.strftime("%Y-%m-%d %H:%M", time.localtime(events[-1]["at"])) if events else ""
+    tokens = plan.get("tokens") or sum(e.get("summary", {}).get("n_tokens", 0) for e in finished)
     return (
-        str(run.path), state, format_count(plan.get("parameters", 0)), format_count(plan.get("tokens", 0)),
-        format_seconds(sum(e["seconds"] for e in finished)), f"{joules / 3600:.2g} Wh", format_bytes(size), at,
+        str(run.path), _state(run, events), format_count(plan.get("parameters") or began.get("parameters", 0)),
+        format_count(tokens), format_seconds(sum(e["seconds"] for e in worked)), f"{joules / 3600:.2g} Wh",
+        format_bytes(size), at,
     )  # fmt: skip
+
+
+def _state(run: RunDirectory, events: Sequence[Mapping[str, Any]]) -> str:
+    """`finished`, `planned`, or the last stage with how far it is: `align interrupted at step 30 of 100`."""
+    told = [e for e in events if e["kind"] in ("started", "finished", "interrupted", "skipped")]
+    last = told[-1] if told else {"stage": "", "kind": "planned"}
+    if (run.path / "actual.json").exists() and last["kind"] in ("finished", "skipped"):
+        return "finished"
+    state = f"{last['stage']} {last['kind']}".strip()
+    steps = [e["steps"] for e in events if e["kind"] == "training" and e["stage"] == last["stage"]]
+    done = [m["step"] for m in run.metrics() if m["stage"] == last["stage"]]
+    return f"{state} at step {done[-1]:,} of {steps[-1]:,}" if steps and done and last["kind"] != "finished" else state
 
 
 def _predicted_and_actual(run: RunDirectory) -> str:
     from glasshouse.core.files import read_json
 
-    predicted = read_json(run.path / "plan.json")["predicted"]["seconds"]
+    plan = read_json(run.path / "plan.json") if (run.path / "plan.json").exists() else {}
+    predicted = plan.get("predicted", {}).get("seconds")
     actual = read_json(run.path / "actual.json")
     took = f"took {format_seconds(actual['seconds'])}"
     return f"predicted {format_seconds(predicted)}, {took}" if actual["is_one_run"] and predicted else took

@@ -11,6 +11,20 @@ Texts = Annotated[tuple[str, ...], Parameter(show_default=False)]
 Settings = Annotated[
     Texts, Parameter(help="Override one recipe key: --set pretrain.steps=10. May be repeated.", show_default=False)
 ]
+RunPath = Annotated[Path, Parameter(help="The run directory.")]
+RecipeName = Annotated[str, Parameter(help="A TOML file, or the name of a recipe that comes with Glasshouse.")]
+ModelName = Annotated[
+    Path, Parameter(help="A run (runs/quickstart), a checkpoint folder, or a model of the Hugging Face Hub.")
+]
+CampaignName = Annotated[str, Parameter(help="The campaign.")]
+ItemId = Annotated[str, Parameter(help="The item's id, as glass label next shows it.")]
+Port = Annotated[int | None, Parameter(help="The port, by default 8000; 0 takes a free one.")]
+Host = Annotated[
+    str | None,
+    Parameter(
+        help="The address to listen on. Any but this machine's own asks every request for a key (glass key create)."
+    ),
+]
 
 
 @Parameter(name="*")

@@ -109,7 +109,7 @@ def _value(text: str) -> Any:
 def _explain(kind: type[Config], error: Any, source: Path | str, text: str) -> str:
     path = [str(part) for part in error["loc"]]
     key = ".".join(path)
-    where = f"{source}:{_line(text, path)}: " if source and text else f"{source}: " if source else ""
+    where = f"{source}:{_line(text, path)}: " if source and text and path else f"{source}: " if source else ""
     if error["type"] == "extra_forbidden":
         allowed = _fields_at(kind, error["loc"][:-1])
         hint = suggest(path[-1], allowed) or (f" Allowed here: {', '.join(sorted(allowed))}." if allowed else "")
@@ -117,7 +117,8 @@ def _explain(kind: type[Config], error: Any, source: Path | str, text: str) -> s
     if error["type"] == "missing":
         return f'{where}the key "{key}" is missing.'
     given = f" (given: {error['input']!r})" if not isinstance(error["input"], dict) else ""
-    return f'{where}"{key}": {error["msg"]}{given}'
+    name = f'"{key}": ' if key else ""  # none where a rule is about several keys
+    return f"{where}{name}{error['msg']}{given}"
 
 
 def _fields_at(kind: Any, loc: Sequence[Any]) -> list[str]:

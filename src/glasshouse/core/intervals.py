@@ -8,7 +8,7 @@ differ: there resampling can hardly leave the observed value (at 0 of 20 it give
 (1927) over the number of units is given instead.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,7 +46,7 @@ def wilson_interval(n_success: float, n: int) -> tuple[float, float]:
     p, z2 = n_success / n, Z * Z
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = Z / (1 + z2 / n) * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    return max(0.0, min(p, float(centre - half))), min(1.0, max(p, float(centre + half)))  # at 0 and 1 but for rounding
 
 
 def rate_interval(rates: ArrayLike, seed: int = 0) -> tuple[float, float]:
@@ -78,6 +78,15 @@ def _proportion(rates_U: Floats, rate: float, sums_R: Floats, counts_R: Floats) 
     if min(int((rates_U > 0).sum()), int((rates_U < 1).sum())) < MIN_EACH:
         return wilson_interval(rate * n_units, n_units)
     return _percentiles(sums_R, counts_R)
+
+
+def statistic_interval(
+    sums_UC: Floats, statistic: Callable[[Floats], Floats], seed: int = 0, n_resamples: int = N_RESAMPLES
+) -> tuple[float, float]:
+    """(low, high) of what `statistic` makes of column sums, (R, C) to (R,), such as F1 of counts or BLEU of n-grams."""
+    tail = 100 * (1 - LEVEL) / 2
+    low, high = np.percentile(statistic(resampled_sums(sums_UC, seed, n_resamples)), [tail, 100 - tail])
+    return float(low), float(high)
 
 
 def resampled_sums(sums_UC: Floats, seed: int, n_resamples: int) -> Floats:

@@ -3,6 +3,7 @@
 documents.jsonl  {"id", "text", "source", "offset", "meta", "split": "train" | "holdout"}
 removed.jsonl    {"id", "source", "offset", "step", "action": "removed" | "changed", "reason", "excerpt"}
 problems.jsonl   {"source", "line", "reason"}
+canaries.json    where canaries were planted: their names, secrets and counts
 summary.json     written last: where it is missing, the corpus is not finished
 
 The same sources and config give the same bytes.  Units: bytes are of UTF-8 text.
@@ -25,6 +26,8 @@ from glasshouse.core.errors import DataError
 from glasshouse.core.files import atomic_open, read_json, read_jsonl, sha256_file, write_json
 from glasshouse.core.records import Document
 from glasshouse.core.terminal import Task, Terminal, format_bytes, format_count
+from glasshouse.corpus.canaries import FILE as CANARIES
+from glasshouse.corpus.canaries import CanaryConfig, plant_canaries
 from glasshouse.corpus.formats.context import ReadContext
 from glasshouse.corpus.passage import find_cut
 from glasshouse.corpus.pipeline import STEPS, Pipeline, find_steps
@@ -43,6 +46,7 @@ class CorpusConfig(Config):
     holdout_fraction: float = pydantic.Field(0.02, ge=0, lt=1)  # of documents, chosen by their ids
     max_document_chars: int = pydantic.Field(MAX_DOCUMENT_CHARS, ge=200)  # longer texts are cut between paragraphs
     text_field: str | None = None  # key or column that holds the text; by default found
+    canaries: CanaryConfig | None = None  # invented secrets planted in the text, to measure what is learned by heart
 
 
 @dataclass(slots=True)
@@ -58,6 +62,7 @@ class CorpusSummary:
     sources: dict[str, dict[str, int]] = field(default_factory=dict)
     steps: list[dict[str, Any]] = field(default_factory=list)
     n_problems: int = 0
+    canaries: dict[str, int] | None = None
     seconds: float = 0.0
     sha256: str = ""
 
@@ -78,7 +83,8 @@ def run_corpus(config: CorpusConfig, folder: Path, terminal: Terminal) -> Corpus
     for name in FILES:
         for leftover in folder.glob(f".{name}.*.tmp"):  # of a build that was killed
             leftover.unlink(missing_ok=True)
-    (folder / "summary.json").unlink(missing_ok=True)
+    for name in ("summary.json", CANARIES):
+        (folder / name).unlink(missing_ok=True)
     try:
         with terminal.task("corpus", n_bytes_total) as task, ExitStack() as stack:
             files = [stack.enter_context(atomic_open(folder / name)) for name in FILES[:3]]
@@ -87,6 +93,8 @@ def run_corpus(config: CorpusConfig, folder: Path, terminal: Terminal) -> Corpus
         summary = build.summary
         if summary.n_holdout_documents == 0 and config.holdout_fraction > 0:
             _hold_out_tail(folder, summary, config.holdout_fraction)
+        if config.canaries is not None:
+            summary.canaries = plant_canaries(folder, config.canaries, _line)
         summary.sha256 = sha256_file(folder / "documents.jsonl")
         summary.seconds = round(time.monotonic() - started_at, 3)
         write_json(folder / "summary.json", summary.to_json())
@@ -118,11 +126,12 @@ def describe(config: CorpusConfig, summary: CorpusSummary) -> str:
     """One line: `stdlib: · 11.4 MB kept · 212 removed, 9 masked · 3 problems`."""
     n_removed = sum(step["n_removed"] for step in summary.steps)
     n_masked = sum(sum(step["reasons"].values()) for step in summary.steps if step["name"] == "mask_private")
+    planted = f" · {summary.canaries['n_planted']:,} canaries planted" if summary.canaries else ""
     problems = f" · {summary.n_problems} problems → problems.jsonl" if summary.n_problems else ""
     return (
         f"{', '.join(config.sources)} · {format_count(summary.n_documents)} documents, "
         f"{format_bytes(summary.n_bytes)} kept · {n_removed} removed, {n_masked} private details masked "
-        f"→ removed.jsonl{problems}"
+        f"→ removed.jsonl{planted}{problems}"
     )
 
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypeVar
 
+from glasshouse.corpus import wording
+from glasshouse.corpus.wording import Subject
+
 Item = TypeVar("Item")
 
 HELD_OUT_NAMES_PERCENT = 3
@@ -18,6 +21,7 @@ P_OPENER, P_CLOSER = 0.1, 0.08
 # Words drawn from the docstrings at random, around some questions; around a name alone they ask for its summary.  Twice
 # as many did as well on held-out phrasings, for longer prompts.
 P_RANDOM_WORDS, P_NAME_AMONG_WORDS = 0.28, 0.08
+P_MARKED = 0.4  # of names of code, put in backticks
 P_COLLOQUIAL = 0.25  # begun in lower case, without a mark at the end
 ALTERNATIVES = re.compile(r"\(([^()]*\|[^()]*)\)")
 PROSE_WORD = r"(?<![\w.`'])[A-Za-z]?[a-z]{1,12}(?![\w.(`'])"
@@ -33,8 +37,10 @@ class Phrasings:
     closers: Sequence[str]
     prose: Sequence[str]
     alone: Mapping[str, Sequence[str]]  # forms of a name that ask a kind of question by standing among random words
-    worded: frozenset[str] = frozenset()  # kinds whose names are words: company only where marks show the name's ends
-    p_marked: float = 0.0  # share of names put in backticks by `ask`; 0 where the phrasings do it themselves
+    worded: frozenset[
+        str
+    ]  # kinds whose names are words: marked by the phrasings, company only where marks show their ends
+    p_marked: float  # share of the other names put in backticks
 
     def ask(self, kind: str, name: str, rng: random.Random) -> str:
         """A question in a trained phrasing: `Hi, what is json? Thanks!`, now and then between words of no meaning."""
@@ -42,8 +48,8 @@ class Phrasings:
             name = rng.choice(self.alone[kind]).format(name=name)
             return f"{self.random_words(rng)} {name} {self.random_words(rng)}"
         phrasing = spell_out(rng.choice(self.trained[kind]), rng)
-        marked = f"`{name}`" if rng.random() < self.p_marked else name
-        if self.p_marked and rng.random() < P_COLLOQUIAL:
+        marked = f"`{name}`" if kind not in self.worded and rng.random() < self.p_marked else name
+        if kind not in self.worded and rng.random() < P_COLLOQUIAL:
             phrasing = phrasing[0].lower() + phrasing[1:].rstrip(".?!:")
         prompt = phrasing.format(name=marked)
         if rng.random() < P_OPENER:
@@ -58,6 +64,15 @@ class Phrasings:
 
     def random_words(self, rng: random.Random) -> str:
         return " ".join(rng.choice(self.prose) for _ in range(rng.randint(1, 5)))
+
+
+def phrasings(subject: Subject, prose: Sequence[str]) -> Phrasings:
+    """Those of one subject, from the tables of `wording`."""
+    return Phrasings(
+        wording.by_kind(wording.TRAINED, subject), wording.for_subject(wording.OPENERS, subject),
+        wording.for_subject(wording.CLOSERS, subject), prose, wording.by_kind(wording.ALONE, subject), wording.WORDED,
+        P_MARKED,
+    )  # fmt: skip
 
 
 def spell_out(frame: str, rng: random.Random) -> str:

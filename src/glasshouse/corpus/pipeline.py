@@ -53,7 +53,8 @@ def find_steps(names: Sequence[str]) -> list[Step]:
 class Pipeline:
     """`run` may be called for one stream after another: duplicates are found across all of them.
 
-    `on_record` gets {id, source, offset, step, action: "removed" | "changed", reason, excerpt}.
+    `on_record` gets {id, source, offset, step, action: "removed" | "changed", reason, excerpt}, and marks where private
+    data was masked.
     """
 
     def __init__(self, steps: Sequence[Step], on_record: OnRecord) -> None:
@@ -112,6 +113,7 @@ def _record(document: Document, step: str, outcome: Outcome) -> dict[str, Any]:
         "action": "removed" if is_removed else "changed",
         "reason": ", ".join(reason if is_removed else f"{count} {reason}" for reason, count in reasons),
         "excerpt": excerpt(text, outcome.position),
+        **({"marks": list(outcome.marks)} if outcome.marks else {}),
     }
 
 

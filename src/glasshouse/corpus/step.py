@@ -16,12 +16,14 @@ from glasshouse.core.records import Document
 class Outcome:
     """`document` is None where it was removed; `reasons` is empty where it was left as it is.
 
-    `position` is where in the text the change shows; the engine takes its excerpt there.
+    `position` is where in the text the change shows; the engine takes its excerpt there.  `marks` recognise what was
+    taken out without telling it (`private.fingerprint`).
     """
 
     document: Document | None
     reasons: Mapping[str, int] = field(default_factory=dict)
     position: int = 0
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,11 @@ def keep(document: Document) -> Outcome:
     return Outcome(document)
 
 
-def change(document: Document, text: str, reasons: Mapping[str, int], position: int = 0) -> Outcome:
+def change(
+    document: Document, text: str, reasons: Mapping[str, int], position: int = 0, marks: tuple[str, ...] = ()
+) -> Outcome:
     """`position`: where in the new text the change shows."""
-    return Outcome(replace(document, text=text), reasons, position)
+    return Outcome(replace(document, text=text), reasons, position, marks)
 
 
 def remove(document: Document, reason: str) -> Outcome:

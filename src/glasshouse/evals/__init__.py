@@ -5,6 +5,16 @@ from glasshouse.evals.abstention import RefusalPattern as RefusalPattern
 from glasshouse.evals.answers import Item as Item
 from glasshouse.evals.answers import QuestionResults as QuestionResults
 from glasshouse.evals.answers import evaluate_questions as evaluate_questions
+from glasshouse.evals.compare import Difference as Difference
+from glasshouse.evals.compare import compare_results as compare_results
+from glasshouse.evals.engine_model import EngineModel as EngineModel
+from glasshouse.evals.engine_model import model_name as model_name
+from glasshouse.evals.evaluation import TaskResult as TaskResult
+from glasshouse.evals.evaluation import evaluate as evaluate
+from glasshouse.evals.language_model import LanguageModel as LanguageModel
+from glasshouse.evals.language_model import Likelihood as Likelihood
+from glasshouse.evals.language_model import Prompt as Prompt
+from glasshouse.evals.language_model import TooLong as TooLong
 from glasshouse.evals.likelihood import HeldOutResult as HeldOutResult
 from glasshouse.evals.likelihood import HeldOutText as HeldOutText
 from glasshouse.evals.likelihood import LikelihoodConfig as LikelihoodConfig
@@ -18,3 +28,7 @@ from glasshouse.evals.sandbox import SandboxError as SandboxError
 from glasshouse.evals.sandbox import describe_protection as describe_protection
 from glasshouse.evals.scorers import SCORERS as SCORERS
 from glasshouse.evals.scorers import score_all as score_all
+from glasshouse.evals.task import Task as Task
+from glasshouse.evals.task import TaskConfig as TaskConfig
+from glasshouse.evals.task import load_tasks as load_tasks
+from glasshouse.evals.task import suite_names as suite_names

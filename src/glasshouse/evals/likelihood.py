@@ -7,9 +7,7 @@ Documents longer than the context C are read in windows of C tokens that begin `
 what the one before it has not, so each token but those of the first window has at least C - stride tokens before it.
 stride = C/2 (the default) costs twice the reading of stride = C and does not punish tokens for standing at a boundary.
 
-Shapes: B windows, T tokens, D model, N scored positions.  Units: nats inside, bits outside.
-Windows are batched by length; the head meets scored positions only, `head_tokens` at a time, so memory stays bounded
-whatever the vocabulary.
+Shapes: U documents.  Units: nats inside, bits outside.  What computes is the engine (`infer.tails`).
 """
 
 import math
@@ -17,24 +15,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
 
 from glasshouse.core.config import Config
 from glasshouse.core.errors import ConfigError, DataError
 from glasshouse.core.intervals import bootstrap_interval
 from glasshouse.core.records import Document, Score
 from glasshouse.core.terminal import Terminal
-from glasshouse.model import Transformer
+from glasshouse.infer import Engine, Tail
 from glasshouse.tokenizer import Tokenizer
+
+N_AT_ONCE = 64  # windows between two signs of progress
 
 
 class LikelihoodConfig(Config):
     stride: int | None = None  # tokens between windows; None: half the context
-    batch_tokens: int = 8192  # a forward pass reads this many at most (or one window)
-    head_tokens: int = 1024  # positions whose logits exist at once: 16 MB at 4,096 tokens
     max_bytes: int | None = None  # of text, from the first documents on; None: all
     seed: int = 0  # of the bootstrap
 
@@ -75,8 +70,8 @@ class HeldOutText:
         starts = [[tokenizer.end_of_text_id, *ids] for ids in encoded]
         self.windows = windows(starts, max_seq_len, self.stride)
 
-    def evaluate(self, model: Transformer, terminal: Terminal | None = None) -> HeldOutResult:
-        nll_U = window_nll(model, self.windows, len(self.n_bytes_U), self.config, terminal)
+    def evaluate(self, engine: Engine, terminal: Terminal | None = None) -> HeldOutResult:
+        nll_U = window_nll(engine, self.windows, len(self.n_bytes_U), terminal)
         bits_U = nll_U / math.log(2)
         value = float(bits_U.sum() / self.n_bytes_U.sum())
         low, high = bootstrap_interval(bits_U, self.config.seed, weights=self.n_bytes_U)
@@ -87,14 +82,13 @@ class HeldOutText:
 
 
 def bits_per_byte(
-    model: Transformer,
-    tokenizer: Tokenizer,
+    engine: Engine,
     documents: Iterable[Document],
     config: LikelihoodConfig | None = None,
     terminal: Terminal | None = None,
 ) -> Score:
     """Held-out bits per byte once; where it is measured again and again, keep a `HeldOutText`."""
-    return HeldOutText(tokenizer, documents, model.config.max_seq_len, config).evaluate(model, terminal).bits_per_byte
+    return HeldOutText(engine.tokenizer, documents, engine.max_seq_len, config).evaluate(engine, terminal).bits_per_byte
 
 
 def windows(sequences: Sequence[Sequence[int]], max_seq_len: int, stride: int) -> list[Window]:
@@ -115,65 +109,19 @@ def windows(sequences: Sequence[Sequence[int]], max_seq_len: int, stride: int) -
     return result
 
 
-@torch.no_grad()
 def window_nll(
-    model: Transformer,
-    windows: Sequence[Window],
-    n_owners: int,
-    config: LikelihoodConfig,
-    terminal: Terminal | None = None,
+    engine: Engine, windows: Sequence[Window], n_owners: int, terminal: Terminal | None = None
 ) -> NDArray[np.float64]:
-    """Sum of -ln p of the scored ids of each owner, added up in float64."""
+    """Sum of -ln p of the scored ids of each owner."""
     nll_U = np.zeros(n_owners)
-    groups = _batched(windows, config.batch_tokens)
     with (terminal or Terminal(is_quiet=True)).task("evals", total=len(windows)) as task:
-        n_done = 0
-        for group in groups:
-            sums = _batch_nll(model, group, config.head_tokens)
-            np.add.at(nll_U, [w.owner for w in group], sums)
-            n_done += len(group)
+        for start in range(0, len(windows), N_AT_ONCE):
+            group = windows[start : start + N_AT_ONCE]
+            scores = engine.score_tails([Tail(w.ids, w.n_scored) for w in group])
+            np.add.at(nll_U, [w.owner for w in group], [-score.logp_sum for score in scores])
+            n_done = start + len(group)
             task.advance_to(n_done, f"{n_done:,} of {len(windows):,} windows")
     return nll_U
-
-
-def _batch_nll(model: Transformer, group: Sequence[Window], head_tokens: int) -> NDArray[np.float64]:
-    ids_BT, is_scored_BT = (tensor.to(model.head_weight_VD.device) for tensor in _tensors(group))
-    hidden_ND = model.hidden(ids_BT[:, :-1])[is_scored_BT]
-    nll_N = head_nll(hidden_ND, model.head_weight_VD, ids_BT[:, 1:][is_scored_BT], head_tokens)
-    owner_N = is_scored_BT.nonzero()[:, 0]
-    return torch.zeros(len(group), dtype=torch.float64, device=nll_N.device).index_add_(0, owner_N, nll_N).cpu().numpy()
-
-
-def head_nll(hidden_ND: Tensor, head_weight_VD: Tensor, targets_N: Tensor, head_tokens: int) -> Tensor:
-    """-ln p of each target in float64, with logits for `head_tokens` positions in memory at a time."""
-    parts = [
-        F.cross_entropy((hidden @ head_weight_VD.T).float(), targets, reduction="none").double()
-        for hidden, targets in zip(hidden_ND.split(head_tokens), targets_N.split(head_tokens))
-    ]
-    return torch.cat(parts)
-
-
-def _tensors(group: Sequence[Window]) -> tuple[Tensor, Tensor]:
-    """Right-padded `ids` of T + 1, and which of the T targets are scored.  Causality keeps the padding unseen."""
-    longest = max(len(w.ids) for w in group)
-    ids = np.zeros((len(group), longest), dtype=np.int64)
-    is_scored = np.zeros((len(group), longest - 1), dtype=np.bool_)
-    for row, window in enumerate(group):
-        n = len(window.ids)
-        ids[row, :n] = window.ids
-        is_scored[row, n - 1 - window.n_scored : n - 1] = True
-    return torch.from_numpy(ids), torch.from_numpy(is_scored)
-
-
-def _batched(windows: Sequence[Window], batch_tokens: int) -> list[list[Window]]:
-    """Windows of like length together, the longest first; padded tokens within `batch_tokens`, or one window."""
-    result: list[list[Window]] = []
-    for window in sorted(windows, key=lambda w: -len(w.ids)):
-        if result and (len(result[-1]) + 1) * len(result[-1][0].ids) <= batch_tokens:
-            result[-1].append(window)
-        else:
-            result.append([window])
-    return result
 
 
 def _texts(documents: Iterable[Document], max_bytes: int | None) -> list[str]:

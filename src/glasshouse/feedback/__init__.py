@@ -22,5 +22,6 @@ from glasshouse.feedback.label import Label as Label
 from glasshouse.feedback.problems import ConflictError as ConflictError
 from glasshouse.feedback.problems import KeyRefusedError as KeyRefusedError
 from glasshouse.feedback.problems import LabelError as LabelError
+from glasshouse.feedback.problems import NotAllowedError as NotAllowedError
 from glasshouse.feedback.problems import NotThereError as NotThereError
 from glasshouse.feedback.records import preferences_of as preferences_of

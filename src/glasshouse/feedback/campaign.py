@@ -51,7 +51,9 @@ class Campaign(Config):
     guidelines: str = Field(default="", max_length=MAX_CHARS)  # Markdown
     guidelines_version: int = 1
     models: tuple[str, ...] = ()  # checkpoints that answer the prompts that come without answers
-    n_answers: int = Field(default=2, ge=1, le=MAX_ANSWERS)  # to sample for such a prompt
+    n_answers: int = Field(default=2, ge=1, le=MAX_ANSWERS)  # that each of them gives to such a prompt
+    temperature: float = Field(default=0.7, ge=0, le=100)  # of these answers
+    max_tokens: int = Field(default=256, ge=1)  # of one of them
     rubric: tuple[Criterion, ...] = ()
     overlap: float = Field(default=0.2, ge=0, le=1)  # share of the items that `n_overlap` people judge, to compare them
     n_overlap: int = Field(default=2, ge=2, le=50)
@@ -68,6 +70,17 @@ class Campaign(Config):
             )
         if len(set(names)) < len(names):
             raise ValueError(f"two criteria of the rubric have the same name: {', '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _answers(self) -> "Campaign":
+        if self.models and self.kind == "demonstration":
+            raise ValueError("in a demonstration people write the answers: name no models")
+        if self.kind == "ranking" and len(self.models) * self.n_answers > MAX_ANSWERS:
+            raise ValueError(
+                f"{len(self.models)} models with {self.n_answers} answers each are more than the {MAX_ANSWERS} that "
+                "can be ranked; lower n_answers"
+            )
         return self
 
 

@@ -21,7 +21,7 @@ require("sqlalchemy", "feedback", "the store of labels")
 
 from sqlalchemy import Column as Column  # noqa: E402
 from sqlalchemy import Connection as Connection  # noqa: E402
-from sqlalchemy import (  # noqa: E402  # noqa: E402
+from sqlalchemy import (  # noqa: E402
     Float,
     ForeignKey,
     Index,
@@ -33,17 +33,26 @@ from sqlalchemy import (  # noqa: E402  # noqa: E402
     UniqueConstraint,
     create_engine,
     event,
-    text,
 )
 from sqlalchemy import Row as Row  # noqa: E402
 from sqlalchemy import exists as exists  # noqa: E402
 from sqlalchemy import func as func  # noqa: E402
 from sqlalchemy import select as select  # noqa: E402
+from sqlalchemy import text as text  # noqa: E402
 from sqlalchemy.engine import URL, make_url  # noqa: E402
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError  # noqa: E402
 from sqlalchemy.types import TypeDecorator  # noqa: E402
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+# What leads from the version before to each.  Who decided something before there were roles was a reviewer.
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    2: (
+        "ALTER TABLE annotators ADD COLUMN role VARCHAR(16) NOT NULL DEFAULT 'annotator'",
+        "UPDATE annotators SET role = 'reviewer' WHERE id IN "
+        "(SELECT annotator_id FROM submissions WHERE action = 'adjudication')",
+        "UPDATE annotators SET role = 'owner' WHERE id = (SELECT MIN(id) FROM annotators WHERE key_hash IS NOT NULL)",
+    ),
+}
 BUSY_S = 60.0  # how long a writer waits for the others
 LOCK = 0x61A55  # of PostgreSQL, while tables are made
 
@@ -100,6 +109,7 @@ annotators = Table(
     Column("id", Integer, primary_key=True),
     Column("name", String(100), nullable=False, unique=True),
     Column("key_hash", String(64), unique=True),  # none: labels of this name only come from imports
+    Column("role", String(16), nullable=False, server_default="annotator"),
     Column("created_at", Float, nullable=False),
     Column("revoked_at", Float),
 )  # fmt: skip
@@ -172,10 +182,15 @@ class Database:
             version = connection.scalar(select(schema.c.version))
             if version is None:
                 connection.execute(schema.insert().values(version=SCHEMA_VERSION))
-            elif version > SCHEMA_VERSION:
+                return
+            if version > SCHEMA_VERSION:
                 raise DataError(
                     f"{_shown(self.url)} was written by a newer Glasshouse (schema {version}); upgrade this one"
                 )
+            for newer in range(version + 1, SCHEMA_VERSION + 1):
+                for statement in MIGRATIONS[newer]:
+                    connection.execute(text(statement))
+                connection.execute(schema.update().values(version=newer))
 
 
 def read_url(where: str | Path) -> URL:

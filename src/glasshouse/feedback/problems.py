@@ -17,3 +17,7 @@ class ConflictError(DataError):
 
 class KeyRefusedError(DataError):
     """No annotator has this key, or it was revoked."""
+
+
+class NotAllowedError(DataError):
+    """An annotator asks for what only a reviewer or the owner may do."""

@@ -26,7 +26,7 @@ from glasshouse.feedback.collected import Collected
 from glasshouse.feedback.database import Connection, Database, IntegrityError
 from glasshouse.feedback.handing_out import lease_next
 from glasshouse.feedback.label import Label, Value
-from glasshouse.feedback.people import Annotator
+from glasshouse.feedback.people import Annotator, Role
 from glasshouse.feedback.problems import ConflictError
 from glasshouse.feedback.records import Imported, OnProblem, Record, export_records, import_id, to_label
 from glasshouse.feedback.review import Disagreement, Flag, Progress, disagreements, flags, progress
@@ -108,15 +108,28 @@ class FeedbackStore:
 
     # Annotators
 
-    def add_annotator(self, name: str) -> str:
-        """A new annotator's key.  It is shown once; only its hash is kept."""
+    def add_annotator(self, name: str, role: Role | None = None) -> str:
+        """A new annotator's key.  It is shown once; only its hash is kept.  Without a role: the first is the owner."""
         with self._write() as connection:
-            return people.insert_annotator(connection, name, self._clock())
+            return people.insert_annotator(connection, name, role, self._clock())
 
     def ensure_annotator(self, name: str) -> None:
         """Know a name that has no key: of the person at this machine, or of an import."""
         with self._write() as connection:
             people.ensure_annotator(connection, name, self._clock())
+
+    def set_role(self, name: str, role: Role) -> None:
+        with self._write() as connection:
+            people.set_role(connection, name, role)
+
+    def role_of(self, name: str) -> Role:
+        with self._database.read() as connection:
+            return people.role_of(connection, name)
+
+    def check_role(self, name: str, needed: Role) -> None:
+        """Raise `NotAllowedError` for somebody who may not do what `needed` may."""
+        with self._database.read() as connection:
+            people.check_role(connection, name, needed)
 
     def annotators(self) -> list[Annotator]:
         with self._database.read() as connection:
@@ -182,6 +195,7 @@ class FeedbackStore:
         self, campaign: str, item_id: str, label: Value, annotator: str, submission_id: str | None = None
     ) -> Receipt:
         """A reviewer's decision, in the form of a label: from now on it stands for the item in what is exported."""
+        self.check_role(annotator, "reviewer")
         submission = Submission(submission_id or uuid.uuid4().hex, "adjudication", label)
         return self._submit(campaign, annotator, item_id, submission)
 

@@ -188,7 +188,7 @@ def check_openable(connection: Connection, campaign: StoredCampaign) -> None:
     if not connection.scalar(select(func.count()).where(*_present(campaign), items.c.n_candidates >= needed)):
         raise NotThereError(
             f"none of the {n_items} prompts of {name!r} has the answers a {kind} needs ({needed} or more): sample them "
-            "from a model first, or add items with answers"
+            f"(glass label sample {name}), or add items with answers"
         )
 
 

@@ -14,3 +14,5 @@ from glasshouse.infer.sequence import Completion as Completion
 from glasshouse.infer.sequence import Delta as Delta
 from glasshouse.infer.sequence import FinishReason as FinishReason
 from glasshouse.infer.sequence import Sequence as Sequence
+from glasshouse.infer.tails import Tail as Tail
+from glasshouse.infer.tails import TailScore as TailScore

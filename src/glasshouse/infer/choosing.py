@@ -12,7 +12,7 @@ from torch import Tensor
 
 from glasshouse.core.errors import CheckpointError, GlasshouseError
 from glasshouse.infer.sampler import choose
-from glasshouse.infer.sampling import LEAST
+from glasshouse.infer.sampling import LEAST, LogProbabilities
 from glasshouse.infer.sequence import Alternatives, Delta, Sequence
 
 Live = list[tuple[Sequence, int]]  # those whose next token can be chosen, each with the row of its first logits
@@ -36,15 +36,14 @@ def choose_tokens(logits_RV: Tensor, answering: SequenceOf[Sequence]) -> Chosen:
     """
     chosen = Chosen(n_drafted=len(logits_RV) - len(answering))
     n_rows = [1 + len(s.drafts) for s in answering]
-    logp_RV = _reported_logps(logits_RV, answering, n_rows)
+    logps = _reported_logps(logits_RV, answering, n_rows)
     live: Live = list(zip(answering, np.cumsum([0, *n_rows[:-1]]).tolist())) if answering else []
     place = 0
     while live:
         live, masks = _masked(live, chosen.failed)
         rows = [row + place for _, row in live]
-        everything = len(rows) == len(logits_RV)
-        rows_logits_RV, rows_logp_RV = (logits_RV, logp_RV) if everything else (logits_RV[rows], logp_RV[rows])
-        deltas = _push([s for s, _ in live], rows_logits_RV, rows_logp_RV, masks) if live else []
+        rows_logits_RV = logits_RV if len(rows) == len(logits_RV) else logits_RV[rows]
+        deltas = _push([s for s, _ in live], rows_logits_RV, logps, rows, masks) if live else []
         chosen.deltas += zip((s for s, _ in live), deltas)
         live = [pair for pair, delta in zip(live, deltas) if _is_draft_right(pair[0], delta, place)]
         for sequence, _ in live:
@@ -56,14 +55,14 @@ def choose_tokens(logits_RV: Tensor, answering: SequenceOf[Sequence]) -> Chosen:
     return chosen
 
 
-def _reported_logps(logits_RV: Tensor, answering: SequenceOf[Sequence], n_rows: SequenceOf[int]) -> Tensor:
+def _reported_logps(logits_RV: Tensor, answering: SequenceOf[Sequence], n_rows: SequenceOf[int]) -> LogProbabilities:
     """The model's own log-probabilities; at the sampling temperature for those that asked for it."""
     settings = [s.choice.config for s in answering]
     if any(config.scales_logps and config.temperature not in (0, 1) for config in settings):
         divisors = [max(c.temperature, LEAST) if c.scales_logps and c.temperature else 1.0 for c in settings]
         repeats = torch.tensor(n_rows)
         logits_RV = logits_RV / torch.tensor(divisors).repeat_interleave(repeats).to(logits_RV.device)[:, None]
-    return logits_RV.log_softmax(dim=1)
+    return LogProbabilities(logits_RV)
 
 
 def _masked(live: Live, failed: list[Sequence]) -> tuple[Live, list[Tensor | None] | None]:
@@ -84,18 +83,19 @@ def _masked(live: Live, failed: list[Sequence]) -> tuple[Live, list[Tensor | Non
 
 
 def _push(
-    sequences: SequenceOf[Sequence], logits_RV: Tensor, logp_RV: Tensor, masks: list[Tensor | None] | None
-) -> list[Delta]:
+    sequences: SequenceOf[Sequence], logits_RV: Tensor, logps: LogProbabilities, rows: list[int],
+    masks: list[Tensor | None] | None,
+) -> list[Delta]:  # fmt: skip
     ids_R = choose(logits_RV, [s.choice for s in sequences], masks)
-    logp_R = logp_RV.gather(1, ids_R[:, None]).squeeze(1)
+    logp_R = logps.of(ids_R, rows)
     if not bool(torch.isfinite(logp_R).all()):
         raise CheckpointError(
             "the model's output is not a number: its weights are damaged or its training diverged. "
             "Go back to an earlier checkpoint."
         )
-    alternatives = _alternatives(logp_RV, [s.choice.config.n_logprobs for s in sequences])
-    tokens = enumerate(zip(sequences, ids_R.tolist(), logp_R.tolist()))
-    return [sequence.push(id, logp, alternatives.get(row, ())) for row, (sequence, id, logp) in tokens]
+    alternatives = [_alternatives(logps, row, s.choice.config.n_logprobs) for row, s in zip(rows, sequences)]
+    tokens = zip(sequences, ids_R.tolist(), logp_R.tolist(), alternatives)
+    return [sequence.push(id, logp, others) for sequence, id, logp, others in tokens]
 
 
 def _is_draft_right(sequence: Sequence, delta: Delta, place: int) -> bool:
@@ -103,10 +103,9 @@ def _is_draft_right(sequence: Sequence, delta: Delta, place: int) -> bool:
     return sequence.finish_reason is None and place < len(drafts) and drafts[place] == delta.id
 
 
-def _alternatives(logp_RV: Tensor, n_R: SequenceOf[int]) -> dict[int, Alternatives]:
-    rows = [row for row, n in enumerate(n_R) if n]
-    if not rows:
-        return {}
-    top = logp_RV[rows].topk(min(max(n_R), logp_RV.shape[1]), dim=1)
-    pairs = zip(rows, top.indices.tolist(), top.values.tolist())
-    return {row: tuple(zip(ids[: n_R[row]], logps[: n_R[row]])) for row, ids, logps in pairs}
+def _alternatives(logps: LogProbabilities, row: int, n: int) -> Alternatives:
+    if not n:
+        return ()
+    logp_V = logps.row(row)
+    top = logp_V.topk(min(n, len(logp_V)))
+    return tuple(zip(top.indices.tolist(), top.values.tolist()))

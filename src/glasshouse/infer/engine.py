@@ -32,6 +32,7 @@ from glasshouse.infer.sampling import MAX_ALTERNATIVES, SamplingConfig
 from glasshouse.infer.scheduler import Scheduler
 from glasshouse.infer.sequence import Completion, Delta, FinishReason, Sequence
 from glasshouse.infer.speculate import Drafter
+from glasshouse.infer.tails import Tail, TailReader, TailScore
 from glasshouse.infer.text import TextStream
 from glasshouse.model import Transformer
 from glasshouse.tokenizer import Tokenizer
@@ -277,6 +278,24 @@ class Engine:
         scores = PromptScores(self.tokenizer.vocab_size, n_alternatives)
         self._run([self.prepare_reading(ids, scores)], None)
         return scores.scores
+
+    @torch.inference_mode()
+    def score_tails(self, tails: SequenceOf[Tail]) -> list[TailScore]:
+        """How likely the last tokens of each text are, given those before; beginnings that are shared are read once."""
+        for number, tail in enumerate(tails):
+            if not 1 <= tail.n_scored < len(tail.ids):
+                raise ConfigError(
+                    f"text {number}: of {len(tail.ids)} tokens all but the first can be scored; got {tail.n_scored}"
+                )
+            try:
+                self._check_prompt(tail.ids[:-1])
+                self._check_prompt(tail.ids[-1:])
+            except ConfigError as error:
+                raise ConfigError(f"text {number}: {error}") from None
+        reader = TailReader(
+            self._runner, self._scheduler.pool, vocab_size=self.config.vocab_size, is_on_cpu=self.device.type == "cpu"
+        )
+        return reader.scores(tails)
 
     def embed(self, prompts: SequenceOf[SequenceOf[int]]) -> Tensor:
         """One vector a prompt, (n, D) of length 1: the mean over its tokens of what the head reads."""

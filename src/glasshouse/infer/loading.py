@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from glasshouse.checkpoint import load_config, load_model, load_tokenizer, verify
-from glasshouse.checkpoint.manifest import OWN_FOLDER
+from glasshouse.checkpoint.manifest import is_own
 from glasshouse.core.environment import default_device, give_back_memory, start_torch
 from glasshouse.core.errors import ConfigError
 from glasshouse.infer.location import Location, locate
@@ -135,7 +135,7 @@ def _read(folder: Path, config: ModelConfig, weights: Weights) -> tuple[Tokenize
     if weights == "fp32" or weights == "bf16":
         model, tokenizer = load_model(folder, "cpu")
         return tokenizer, dict(converted(model, weights))
-    manifest = verify(folder) if (folder / OWN_FOLDER).is_dir() else None
+    manifest = verify(folder) if is_own(folder) else None
     tokenizer = load_tokenizer(folder, config, manifest)
     quantize(folder, weights)
     tensors = load_quantized(folder, weights)

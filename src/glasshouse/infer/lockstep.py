@@ -1,31 +1,27 @@
 """Many sampled answers at once, in lockstep: nobody joins, and whoever has ended leaves.
 
-Shapes: P prompts, G answers to each, B = P x G answers, A of them unfinished, T tokens, V vocab.  Units: nats.
+Shapes: P prompts or blocks, G answers to each, B = P x G answers, T tokens, V vocab.  Units: nats.
 The same tokens and log-probabilities as the engine's, to the bit (tested): the same runner, the same draw, the same
 randomness.  Left out is what serving needs and sampling for training does not: a queue, streams, stop strings,
-penalties, grammars.  A prompt is read once for all its answers; then a step costs the same few calls however many
-answers there are.
+penalties, grammars.  A prompt is read once for all its answers; then one loop says all of them, natively where it can.
 """
 
 from collections.abc import Collection
 from collections.abc import Sequence as SequenceOf
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from glasshouse.core.errors import CheckpointError, ConfigError
-from glasshouse.infer.runner import Runner, StepBatch
-from glasshouse.infer.sampling import draw, uniforms
+from glasshouse.infer.decoding import decode
+from glasshouse.infer.native.runner import NativeRunner
+from glasshouse.infer.runner import Decoding, Runner, StepBatch
+from glasshouse.infer.sampling import uniforms
 from glasshouse.infer.sequence import Completion
 from glasshouse.tokenizer import Tokenizer
 
 MAX_PREFILL_TOKENS = 2048  # of prompts read in one step
-
-
-class CopyingRunner(Runner, Protocol):
-    def copy_block(self, source: int, target: int) -> None: ...
 
 
 def blocks_needed(prompts: SequenceOf[SequenceOf[int]], n_answers: int, max_tokens: int, block_size: int) -> int:
@@ -36,7 +32,7 @@ def blocks_needed(prompts: SequenceOf[SequenceOf[int]], n_answers: int, max_toke
 
 
 def sample_together(
-    runner: CopyingRunner, tokenizer: Tokenizer, prompts: SequenceOf[SequenceOf[int]], seeds: SequenceOf[int], *,
+    runner: Runner, tokenizer: Tokenizer, prompts: SequenceOf[SequenceOf[int]], seeds: SequenceOf[int], *,
     max_tokens: int, temperature: float, max_seq_len: int, end_ids: Collection[int],
 ) -> list[Completion]:  # fmt: skip
     """`len(seeds) / len(prompts)` answers to each prompt, group by group; `logps` are at the temperature."""
@@ -48,50 +44,23 @@ def sample_together(
             f"runner has {runner.n_blocks})"
         )
     tables_PT = _prompt_tables(prompts, runner.block_size)
-    logits_PV = _read(runner, prompts, tables_PT)
-    length_B = np.repeat([len(ids) for ids in prompts], n_answers)
-    table_BT = _answer_tables(runner, prompts, tables_PT, n_answers, max_tokens)
+    logits_BV = _read(runner, prompts, tables_PT).repeat_interleave(n_answers, dim=0)
+    length_B = np.repeat(np.array([len(ids) for ids in prompts]), n_answers)
+    table_BP = _answer_tables(runner, prompts, tables_PT, n_answers, max_tokens)
     limit_B = np.minimum(max_tokens, max_seq_len - length_B + 1)
-    uniform_BT = uniforms(seeds, max_tokens)
-    ids_BT, logp_BT = np.zeros((len(seeds), max_tokens), np.int64), np.zeros((len(seeds), max_tokens), np.float32)
-    n_B, is_ended_B = np.zeros(len(seeds), np.int64), np.zeros(len(seeds), np.bool_)
-    active_A, logits_AV = np.arange(len(seeds)), logits_PV.repeat_interleave(n_answers, dim=0)
-    ends = np.array(sorted(end_ids), np.int64)
-    for t in range(max_tokens):
-        ids_A, logp_A = _draw(logits_AV[:, : tokenizer.vocab_size], uniform_BT[active_A, t], temperature)
-        ids_BT[active_A, t], logp_BT[active_A, t] = ids_A, logp_A
-        n_B[active_A] += 1
-        is_ended_B[active_A] = np.isin(ids_A, ends)
-        goes_on_A = ~is_ended_B[active_A] & (t + 1 < limit_B[active_A])
-        active_A, ids_A = active_A[goes_on_A], ids_A[goes_on_A]
-        if not len(active_A):
-            break
-        logits_AV = runner.run(_next_step(ids_A, length_B[active_A] + t, table_BT[active_A]))
-    lengths = [len(ids) for ids in prompts]
-    return [
-        _completion(tokenizer, ids_BT[b, : n_B[b]], logp_BT[b, : n_B[b]], bool(is_ended_B[b]), lengths[b // n_answers])
-        for b in range(len(seeds))
-    ]
-
-
-def _draw(logits_AV: Tensor, uniform_A: np.ndarray, temperature: float) -> tuple[np.ndarray, np.ndarray]:
-    logits_AV = logits_AV if temperature == 1 else logits_AV / torch.tensor(temperature, device=logits_AV.device)
-    ids_A = draw(logits_AV, torch.from_numpy(uniform_A).to(logits_AV.device))
-    logp_A = logits_AV.log_softmax(dim=1).gather(1, ids_A[:, None]).squeeze(1)
-    if not bool(logp_A.isfinite().all()):
+    shape = (len(seeds), max_tokens)
+    said = Decoding(
+        tokenizer.vocab_size, temperature, end_ids, uniforms(seeds, max_tokens), length_B, limit_B, table_BP,
+        ids_BT=np.zeros(shape, np.int64), logp_BT=np.zeros(shape, np.float32),
+        n_tokens_B=np.zeros(len(seeds), np.int64), is_ended_B=np.zeros(len(seeds), np.bool_),
+    )  # fmt: skip
+    runner.decode(logits_BV, said) if isinstance(runner, NativeRunner) else decode(runner, logits_BV, said)
+    if not np.isfinite(said.logp_BT).all():
         raise CheckpointError(
             "the model's output is not a number: its weights are damaged or its training diverged. "
             "Go back to an earlier checkpoint."
         )
-    return ids_A.cpu().numpy(), logp_A.cpu().numpy()
-
-
-def _next_step(ids_A: np.ndarray, position_A: np.ndarray, table_AT: np.ndarray) -> StepBatch:
-    each_A = torch.arange(len(ids_A))
-    return StepBatch(
-        torch.from_numpy(ids_A), torch.from_numpy(position_A), each_A, torch.from_numpy(table_AT),
-        torch.from_numpy(position_A + 1), each_A,
-    )  # fmt: skip
+    return [_completion(tokenizer, said, b) for b in range(len(seeds))]
 
 
 # ---- prompts and memory ----------------------------------------------------------------------------------------------
@@ -112,7 +81,7 @@ def _prompt_tables(prompts: SequenceOf[SequenceOf[int]], block_size: int) -> lis
 
 
 def _answer_tables(
-    runner: CopyingRunner, prompts: SequenceOf[SequenceOf[int]], tables_PT: list[list[int]], n_answers: int,
+    runner: Runner, prompts: SequenceOf[SequenceOf[int]], tables_PT: list[list[int]], n_answers: int,
     max_tokens: int,
 ) -> np.ndarray:  # fmt: skip
     """Full blocks of a prompt are shared by its answers; each has a copy of the one that it goes on in."""
@@ -128,7 +97,7 @@ def _answer_tables(
     return _table(rows)
 
 
-def _read(runner: CopyingRunner, prompts: SequenceOf[SequenceOf[int]], tables_PT: list[list[int]]) -> Tensor:
+def _read(runner: Runner, prompts: SequenceOf[SequenceOf[int]], tables_PT: list[list[int]]) -> Tensor:
     """(P, V): logits behind each prompt."""
     parts: list[Tensor] = []
     start, n_tokens = 0, 0
@@ -159,7 +128,8 @@ def _table(rows: list[list[int]]) -> np.ndarray:
     return table_RT
 
 
-def _completion(tokenizer: Tokenizer, ids: np.ndarray, logps: np.ndarray, is_ended: bool, n_prompt: int) -> Completion:
-    said = ids.tolist()
-    text = tokenizer.decode(said[:-1] if is_ended else said)
-    return Completion(tuple(said), text, "stop" if is_ended else "length", tuple(logps.tolist()), (), n_prompt)
+def _completion(tokenizer: Tokenizer, said: Decoding, b: int) -> Completion:
+    n_tokens, is_ended = int(said.n_tokens_B[b]), bool(said.is_ended_B[b])
+    ids, logps = said.ids_BT[b, :n_tokens].tolist(), said.logp_BT[b, :n_tokens].tolist()
+    text = tokenizer.decode(ids[:-1] if is_ended else ids)
+    return Completion(tuple(ids), text, "stop" if is_ended else "length", tuple(logps), (), int(said.start_B[b]))

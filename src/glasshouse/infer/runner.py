@@ -1,10 +1,10 @@
 """One step of the model over many sequences: what a runner is given, and the plain torch one.
 
-Shapes: T tokens of the step, R sequences, P blocks of a sequence, V vocab.
+Shapes: T tokens of the step, R sequences, P blocks of a sequence, V vocab; B answers, T tokens of each (`Decoding`).
 Any class with `run` can stand behind the engine; it owns the memory of keys and values.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -30,6 +30,23 @@ class StepBatch:
     block_table_RP: Tensor  # int32: position p lies in block [p // block_size], slot p % block_size; padded with 0
     length_R: Tensor  # int64: tokens of each sequence after this step
     logit_rows: Tensor  # int64: indices into T whose logits are wanted
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Many answers said in one loop (`decoding`, or natively): what is given, and room for what comes out."""
+
+    n_ids: int  # of the V, those that may be drawn
+    temperature: float
+    end_ids: Collection[int]
+    uniform_BT: np.ndarray  # fp64, from 0 to below 1
+    start_B: np.ndarray  # int64: where the first token of each answer stands
+    limit_B: np.ndarray  # int64: tokens at most
+    table_BP: np.ndarray  # int32: blocks, as `StepBatch` has them
+    ids_BT: np.ndarray  # int64: results
+    logp_BT: np.ndarray  # fp32, at the temperature
+    n_tokens_B: np.ndarray  # int64
+    is_ended_B: np.ndarray  # bool
 
 
 class Planned(Protocol):
@@ -79,6 +96,10 @@ class Runner(Protocol):
 
     n_blocks: int
     block_size: int
+
+    def copy_block(self, source: int, target: int) -> None:
+        """The keys and values of one block into another."""
+        ...
 
     def run(self, batch: StepBatch) -> Tensor:
         """Logits, float32, one row for every entry of `logit_rows`."""

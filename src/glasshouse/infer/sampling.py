@@ -15,6 +15,7 @@ from pydantic import field_validator
 from torch import Tensor
 
 from glasshouse.core.config import Config, parse_config
+from glasshouse.infer.native.distributions import draw_rows, is_native, log_sums
 
 MAX_ALTERNATIVES = 20  # OpenAI's limit
 MASK_64 = 0xFFFF_FFFF_FFFF_FFFF
@@ -158,9 +159,33 @@ def keep_min_p(logits_BV: Tensor, p_B: Tensor) -> Tensor:
 
 def draw(logits_BV: Tensor, uniform_B: Tensor) -> Tensor:
     """The token in whose stretch of the cumulative probability u falls: `ids_B`.  A dropped token is never drawn."""
+    if is_native(logits_BV):
+        return draw_rows(logits_BV, uniform_B)
     cumulative_BV = logits_BV.double().softmax(dim=1).cumsum(dim=1)
     target_B1 = uniform_B[:, None] * cumulative_BV[:, -1:]
     return torch.searchsorted(cumulative_BV, target_B1, right=True).squeeze(1)
+
+
+class LogProbabilities:
+    """Of rows of logits, in nats: those of some tokens are looked up, few rows are needed whole.
+
+    As `log_softmax`, but the sum is taken in fp64 and its log rounded once.
+    """
+
+    def __init__(self, logits_BV: Tensor) -> None:
+        self._logits_BV = logits_BV
+        if is_native(logits_BV):
+            self._most_B, self._log_sum_B = log_sums(logits_BV)
+        else:
+            self._most_B = logits_BV.amax(dim=1)
+            self._log_sum_B = (logits_BV - self._most_B[:, None]).double().exp().sum(dim=1).log().float()
+
+    def of(self, ids_B: Tensor, rows: list[int]) -> Tensor:
+        """One token's in each of `rows`."""
+        return (self._logits_BV[rows, ids_B] - self._most_B[rows]) - self._log_sum_B[rows]
+
+    def row(self, row: int) -> Tensor:
+        return (self._logits_BV[row] - self._most_B[row]) - self._log_sum_B[row]
 
 
 def _drop(logits_BV: Tensor, is_dropped_BV: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from glasshouse.infer.reading import PIECE, Reading
 from glasshouse.infer.sampler import Choice
 from glasshouse.infer.text import TextStream
 
-FinishReason = Literal["stop", "length", "cancelled"]
+FinishReason = Literal["stop", "length", "cancelled", "content_filter"]  # the last: by a server that moderates
 Alternatives = tuple[tuple[int, float], ...]  # (id, log-probability), likeliest first
 
 

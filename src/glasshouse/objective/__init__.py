@@ -3,6 +3,7 @@
 from glasshouse.objective.answer_logps import answer_logps as answer_logps
 from glasshouse.objective.answer_logps import token_logps as token_logps
 from glasshouse.objective.answer_logps import token_logps_and_entropy as token_logps_and_entropy
+from glasshouse.objective.classification import classification_loss as classification_loss
 from glasshouse.objective.cross_entropy import cross_entropy_sum as cross_entropy_sum
 from glasshouse.objective.dpo import DPOConfig as DPOConfig
 from glasshouse.objective.dpo import dpo_loss as dpo_loss

@@ -9,7 +9,8 @@ first value.  The other convention, 0.2 * sqrt(max(rows, columns)) (arXiv:2502.1
 better on characters (d_model 64, 256,000 tokens: validation loss 1.940 against 1.926).
 
 Matrices of one shape, tall ones transposed, go through Newton-Schulz as one batch.  Arithmetic is fp32 on CPU, where
-bf16 is slower, and bf16 on GPU.
+bf16 is slower, and bf16 on GPU.  On CPU the iteration is C++ where it can be built (`native`): a matrix a thread, half
+of each symmetric product; a fifth to a third less time than torch's, and no waiting of threads for each other.
 Of divided matrices each process gathers the whole update, orthogonalizes it, and keeps its piece: exact, and as much
 arithmetic on every process as on one.  Tried and left out: iterating on the R x R Gram matrix (5 % to
 40 % less time for the iteration, 2 % of a step, needs fp32); three steps of Polar Express (arXiv:2505.16932) in place
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor
 
 from glasshouse.core.errors import ConfigError
+from glasshouse.optim.native import is_native, orthogonalize_
 from glasshouse.parallel import local, piece_of, whole, with_local
 
 # x -> a x + b x^3 + c x^5 on the singular values.  Steepest at 0, so small ones rise fast; what comes out lies between
@@ -31,11 +33,13 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 N_ITERATIONS = 5
 
 
-def orthogonalize(x_KRC: Tensor, n_iterations: int = N_ITERATIONS) -> Tensor:
+def orthogonalize(x_KRC: Tensor, n_iterations: int = N_ITERATIONS, kernels: str = "torch") -> Tensor:
     """U V^T of each x = U S V^T, nearly: singular values within [0.68, 1.21] where they were not tiny.  Needs R <= C.
 
-    A zero matrix stays zero.
+    A zero matrix stays zero.  `kernels`: "auto" takes the C++ ones where they can be had.
     """
+    if kernels == "auto" and is_native(x_KRC):
+        return orthogonalize_(x_KRC.clone(memory_format=torch.contiguous_format), COEFFICIENTS, n_iterations)
     a, b, c = COEFFICIENTS
     # the Frobenius norm bounds the largest singular value by 1, where the iteration converges
     x_KRC = x_KRC / x_KRC.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-30)
@@ -61,6 +65,8 @@ class Muon(torch.optim.Optimizer):
 
     Weight decay is decoupled, as in AdamW: a matrix shrinks by lr * weight_decay per step.
     """
+
+    kernels: str = "torch"  # "auto": C++ ones where they can be had
 
     def __init__(
         self,
@@ -100,7 +106,7 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
         ahead = torch._foreach_lerp(gradients, averages, group["momentum"])  # Nesterov: look one step ahead
         ahead_KRC = _stack_wide([whole(with_local(matrix, p)) for matrix, p in zip(ahead, parameters, strict=True)])
-        direction_KRC = orthogonalize(ahead_KRC, group["n_iterations"]).to(parameters[0].dtype)
+        direction_KRC = orthogonalize(ahead_KRC, group["n_iterations"], self.kernels).to(parameters[0].dtype)
         if group["weight_decay"]:
             torch._foreach_mul_([local(p) for p in parameters], 1 - group["lr"] * group["weight_decay"])
         for parameter, direction_RC in zip(parameters, direction_KRC.unbind(), strict=True):

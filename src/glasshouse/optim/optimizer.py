@@ -31,6 +31,12 @@ class OptimizerSet:
         for group, peak in self._peaks:
             group["lr"] = peak * factor
 
+    def set_kernels(self, kernels: str) -> None:
+        """The model's: "auto" or "torch"."""
+        for optimizer in self.optimizers:
+            if isinstance(optimizer, Muon):
+                optimizer.kernels = kernels
+
     def step(self) -> None:
         for optimizer in self.optimizers:
             optimizer.step()

@@ -1,5 +1,7 @@
 """`MODEL_CARD.md` in the form of the Hugging Face hub: YAML front matter, then what a reader needs to judge a model.
 
+`card.json` beside it holds the same for pages: values and plain text, no markup.
+
 Every sentence follows from a record; where no record speaks, the card is silent.  Source: the hub's model card
 specification (`model-index` for results; intervals and counts stand in each metric's `args`).
 Foreign text (documents, answers, names of files) is escaped: hubs render Markdown with HTML in it.
@@ -9,23 +11,64 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from html import escape
 from typing import Any
 
-from glasshouse.core.files import write_text
+from glasshouse.core.files import write_json, write_text
 from glasshouse.core.rundir import RunDirectory
 from glasshouse.report import story
 from glasshouse.report.page import environment
 from glasshouse.report.records import RunRecords, mapping, read_run
+from glasshouse.report.story.suite import scores_of, sentence
 from glasshouse.report.story.whole import is_chat
 from glasshouse.report.units import format_co2, format_count, format_energy, format_flops, format_interval, format_score
 
 
 def model_card(run: RunDirectory) -> str:
-    """Write `MODEL_CARD.md` into the run and return its text."""
-    text = render_card(read_run(run))
+    """Write `MODEL_CARD.md` and `card.json` into the run; returns the card's text."""
+    records = read_run(run)
+    text = render_card(records)
     write_text(run.path / "MODEL_CARD.md", text)
+    write_json(run.path / "card.json", card_data(records))
     return text
+
+
+def card_data(records: RunRecords) -> dict[str, Any]:
+    """All that the card says, as JSON values; None or empty where no record speaks."""
+    headline, corpus, trust, suite = (
+        _values(part(records)) for part in (story.headline, story.corpus, story.trust, story.suite)
+    )
+    if corpus:
+        corpus.pop("summary")
+    return {
+        "name": records.name,
+        "headline": headline,
+        "purpose": story.purpose(records),
+        "data": corpus,
+        "training": {
+            "model": dict(story.model_rows(records)),
+            "stages": [{"stage": s.name, **_values(s.summary)} for s in records.training_stages if s.is_training],
+        },
+        "cost": {"total": _values(story.total_cost(records)), "stages": _values(story.costs(records)),
+                 "hardware": _values(mapping(records.plan.get("device")))},
+        "evaluations": [{"after": r["after"], "scores": list(r["scores"])} for r in records.evaluations],
+        "trust": suite,
+        "failures": _values(trust["groups"]) if trust else [],
+        "verdict": trust["verdict"] if trust else None,
+        "must_not": story.must_not(records),
+        "warnings": [str(w.get("text", "")) for w in records.warnings],
+        "versions": _values(mapping(records.actual.get("versions"))),
+    }  # fmt: skip
+
+
+def _values(value: Any) -> Any:
+    """Dataclasses, mappings and sequences, to any depth, as JSON has them."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _values(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _values(item) for key, item in value.items()}
+    return [_values(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def render_card(records: RunRecords) -> str:
@@ -42,6 +85,9 @@ def render_card(records: RunRecords) -> str:
         costs=story.costs(records),
         cost=_cost_words(records),
         trust=story.trust(records),
+        purpose=story.purpose(records),
+        suite=story.suite(records),
+        must_not=story.must_not(records),
         taught=story.taught(records),
         reward_model=story.reward_model(records),
         is_chat=is_chat(records),
@@ -68,7 +114,7 @@ def _front_matter(records: RunRecords) -> dict[str, Any]:
         matter["datasets"] = sources
     if cost := story.total_cost(records):
         matter["co2_eq_emissions"] = _emissions(records, cost)
-    if results := [*_results(records), *_reward_results(records)]:
+    if results := [*_results(records), *_trust_results(records), *_reward_results(records)]:
         matter["model-index"] = [{"name": records.name, "results": results}]
     return matter
 
@@ -100,6 +146,17 @@ def _results(records: RunRecords) -> list[dict[str, Any]]:
         for score in records.evaluations[-1]["scores"]
     ]
     return [_result("text-generation", name, metrics)]
+
+
+def _trust_results(records: RunRecords) -> list[dict[str, Any]]:
+    if not records.trust:
+        return []
+    metrics = [_metric(str(s["name"]), _trust_words(s["name"]), s) for s in scores_of(records.trust[-1])]
+    return [_result("text-generation", f"trust suite, {records.trust[-1].get('size', 'short')} form", metrics)]
+
+
+def _trust_words(name: str) -> str:
+    return story.MEASURES[name].title if name in story.MEASURES else sentence(name)
 
 
 def _reward_results(records: RunRecords) -> list[dict[str, Any]]:

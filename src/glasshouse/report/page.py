@@ -20,6 +20,7 @@ from glasshouse.report import charts as chart_table
 from glasshouse.report import life, story
 from glasshouse.report.records import RunRecords, read_run
 from glasshouse.report.reward_charts import reward_charts
+from glasshouse.report.trust_charts import trust_charts
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -33,11 +34,17 @@ def render_run(run: RunDirectory) -> Path:
 
 def render_page(records: RunRecords) -> str:
     stage_charts, quality_charts = chart_table.training_charts(records), reward_charts(records)
-    bundle = chart_table.javascript() if stage_charts or quality_charts else ""
+    probed = trust_charts(records)
+    bundle = chart_table.javascript() if stage_charts or quality_charts or probed else ""
     if bundle:
         stage_charts = [chart_table.with_static_forms(charts) for charts in stage_charts]
         quality_charts = [chart_table.with_static_form(chart) for chart in quality_charts]
-    drawn = [*(c for s in stage_charts for c in (s.main, *s.small)), *quality_charts]
+        probed = {name: [chart_table.with_static_form(chart) for chart in charts] for name, charts in probed.items()}
+    drawn = [
+        *(c for s in stage_charts for c in (s.main, *s.small)),
+        *quality_charts,
+        *(c for charts in probed.values() for c in charts),
+    ]
     judged = {stage.name for key in ("method", "quality") if (stage := records.stage_with(key))}
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     shown = life.panes(records)
@@ -54,6 +61,9 @@ def render_page(records: RunRecords) -> str:
         panels=story.score_panels(records),
         kinds=story.kind_panel(records),
         trust=story.trust(records),
+        suite=story.suite(records),
+        trust_charts=probed,
+        must_not=story.must_not(records) if records.trust else [],
         taught=story.taught(records),
         changes=story.changes(records),
         rises=story.rises(records),

@@ -13,6 +13,7 @@ from glasshouse.core.files import read_json, read_jsonl
 from glasshouse.core.rundir import RunDirectory
 
 STAGE_ORDER = ("corpus", "tokenizer", "pretrain", "sft", "reward", "align", "evals")
+JUDGES = ("evals", "trust")  # stages after others, `evals-sft`, told together as `evals`
 RESULTS = ("align.json", "reward.json")  # what learning from people leaves beside a summary
 REMOVED_SHOWN = 400  # read at most this many examples a reason: a large corpus removes millions
 
@@ -43,12 +44,14 @@ class RunRecords:
     actual: Record
     stages: tuple[StageRecord, ...]
     evaluations: tuple[Record, ...]  # one a stage after which questions were asked, in the order of the life
+    trust: tuple[Record, ...]  # one a stage after which the trust suite was run
     curves: Mapping[str, list[Record]]  # stage -> metric records
     samples: tuple[Record, ...]
     warnings: tuple[Record, ...]
     removed: Mapping[tuple[str, str], list[Record]]  # (step, reason) -> examples
     interruption: Record | None
     has_model: bool
+    steps: Mapping[str, int] = field(default_factory=dict)  # of each training stage, as it began
     path: str = ""  # as a command on this machine would name it
 
     def stage(self, name: str) -> StageRecord | None:
@@ -74,7 +77,7 @@ def read_run(run: RunDirectory) -> RunRecords:
     for record in _lenient(run.metrics()):
         curves.setdefault(str(record.get("stage")), []).append(record)
     actual = _json(run.path / "actual.json")
-    told = [{"stage": stage} for stage in curves]  # `glass align` tells nothing but its metrics
+    told = [{"stage": stage} for stage in curves]  # where nothing but metrics is left
     stages = _with_one_verdict(
         [_stage(run.path, name, events, actual) for name in _stage_names(run.path, [*events, *told])]
     )
@@ -86,12 +89,14 @@ def read_run(run: RunDirectory) -> RunRecords:
         actual=actual,
         stages=stages,
         evaluations=tuple(_evaluations(run.path / "evals", order)),
+        trust=tuple(_after_stages(run.path / "trust", "probes", order)),
         curves={name: _latest_attempt(records) for name, records in curves.items()},
         samples=tuple(_latest_samples(e for e in events if e.get("kind") == "sample")),
         warnings=tuple(e for e in events if e.get("kind") == "warning"),
         removed=_removed(run.path / "corpus" / "removed.jsonl"),
         interruption=_interruption(events, bool(actual)),
         has_model=(run.path / "model").exists(),
+        steps={str(e["stage"]): int(e["steps"]) for e in events if e.get("kind") == "training"},
         path=f"runs/{name}" if run.path.resolve().parent.name == "runs" else str(run.path),
     )
 
@@ -129,8 +134,8 @@ def _stage(path: Path, name: str, events: list[Record], actual: Record) -> Stage
 
 
 def _with_one_verdict(stages: list[StageRecord]) -> tuple[StageRecord, ...]:
-    """Evaluations after several stages (`evals-pretrain`, `evals-sft`) told as one, with the sum of their costs."""
-    parts = [stage for stage in stages if stage.name.split("-")[0] == "evals"]
+    """What judged after several stages (`evals-pretrain`, `trust-sft`) told as one, with the sum of their costs."""
+    parts = [stage for stage in stages if stage.name.split("-")[0] in JUDGES]
     if not parts:
         return tuple(stages)
     keys = ("flops", "seconds", "joules", "usd", "co2_g")
@@ -143,8 +148,13 @@ def _with_one_verdict(stages: list[StageRecord]) -> tuple[StageRecord, ...]:
 
 
 def _evaluations(folder: Path, order: list[str]) -> Iterator[Record]:
+    return _after_stages(folder, "scores", order)
+
+
+def _after_stages(folder: Path, key: str, order: list[str]) -> Iterator[Record]:
+    """The results in `folder` that have `key`, in the order of the stages after which they were measured."""
     results = [_json(path) for path in sorted(folder.glob("*.json"))] if folder.is_dir() else []
-    results = [result for result in results if result.get("after") and result.get("scores")]
+    results = [result for result in results if result.get("after") and result.get(key)]
     yield from sorted(results, key=lambda r: order.index(r["after"]) if r["after"] in order else len(order))
 
 

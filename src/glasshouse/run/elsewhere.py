@@ -94,7 +94,7 @@ def trace_job(job: Job, world_size: int) -> DryRun:
     n_rows, n_data = training.batch_tokens // job.seq_len, sizes["dp"] * sizes["fsdp"]
     check_model(job.model, sizes, job.seq_len, n_rows)
     of_rank = n_rows // n_data
-    rows = max(1, min(of_rank, (training.microbatch_tokens or training.batch_tokens) // job.seq_len))
+    rows = max(1, min(of_rank, training.planned_microbatch_tokens // job.seq_len))
     return dry_run(
         job.model, job.recipe.mesh, world_size, seq_len=job.seq_len, rows=rows, optim=training.optim,
         is_bf16=training.precision != "fp32",

@@ -22,14 +22,14 @@ def find_recipe(name: str) -> Path:
 
 def find_runs(root: Path) -> Iterator[RunDirectory]:
     """Run directories directly below `root`, oldest first."""
-    recipes = list(root.glob("*/recipe.toml"))
-    for recipe in sorted(recipes, key=lambda p: p.stat().st_mtime):
-        yield RunDirectory(recipe.parent)
+    found = {path.parent: path for name in ("events.jsonl", "recipe.toml") for path in root.glob(f"*/{name}")}
+    for folder in sorted(found, key=lambda folder: found[folder].stat().st_mtime):
+        yield RunDirectory(folder)
 
 
 def open_run(path: Path) -> RunDirectory:
     """The run at `path`; `ConfigError` where there is none, with the nearest that exist."""
-    if (path / "recipe.toml").is_file() or (path / "events.jsonl").is_file():  # `glass align` follows no recipe
+    if (path / "recipe.toml").is_file() or (path / "events.jsonl").is_file():
         return RunDirectory(path)
     near = [run.name for run in find_runs(path.parent)]
     raise ConfigError(f"{path} is not a run (it has no recipe.toml and no events.jsonl).{suggest(path.name, near)}")

@@ -13,6 +13,7 @@ import torch
 from glasshouse.batch import LMBatch
 from glasshouse.core.environment import default_device
 from glasshouse.corpus.sources import find_files
+from glasshouse.evals.trust import PROBES
 from glasshouse.meter import measure_device, peak_memory_bytes
 from glasshouse.model import ModelConfig, Transformer
 from glasshouse.model.native import why_unavailable
@@ -32,6 +33,7 @@ BITS_PER_BYTE_S = 4.0  # held-out text, per evaluation
 N_QUESTIONS = 6000.0  # of the standard library, per evaluation
 OWN_BYTES_PER_QUESTION = 1000.0  # 9.5 MB of headed text give 3,700; a novel of 0.4 MB gives 1,100
 QUESTIONS_PER_S = 500.0
+TRUST_S = {"short": 10.0, "whole": 60.0}  # all probes after one stage, of a model of a million parameters
 ALIGNED_PER_S = 120.0  # questions answered, judged and learned from
 CONVERSATION_TOKENS, TARGET_SHARE = 40, 0.45  # a typical conversation, and how much of it the assistant says
 N_TIMED_STEPS = 3
@@ -75,6 +77,7 @@ def time_step(shape: ModelConfig, config: TrainConfig) -> float:
     model.init_weights(0)
     model.kernels = config.kernels
     optimizer = build_optimizer(model, config.optim)
+    optimizer.set_kernels(model.kernels)
     batch = _batch(shape.vocab_size, config).to(default_device())
 
     def step() -> None:
@@ -133,6 +136,8 @@ def _overhead_seconds(recipe: Recipe, n_bytes: float) -> dict[str, float]:
     if "align" in recipe.stages and recipe.align:
         seconds["align"] = recipe.align.n_questions / ALIGNED_PER_S
     for stage in recipe.stages:
+        if stage.startswith("trust-"):
+            seconds[stage] = TRUST_S[recipe.trust.size] * len(recipe.trust.probes) / len(PROBES)
         if stage.startswith("evals-"):
             seconds[stage] = BITS_PER_BYTE_S + asks / QUESTIONS_PER_S
     return seconds

@@ -10,6 +10,7 @@ from glasshouse.batch import ConversationConfig
 from glasshouse.core.config import Config
 from glasshouse.corpus import CorpusConfig
 from glasshouse.corpus.questions import QuestionConfig
+from glasshouse.evals.trust import TrustConfig
 from glasshouse.meter import MeterConfig
 from glasshouse.model import InitConfig, ModelConfig
 from glasshouse.parallel import MeshConfig, check_model
@@ -17,9 +18,13 @@ from glasshouse.plan import DialConfig
 from glasshouse.tokenizer import TokenizerConfig
 from glasshouse.train import TrainConfig
 
-ORDER = ("corpus", "tokenizer", "pretrain", "evals-pretrain", "sft", "evals-sft", "align", "evals-align")
-NEEDS = {"tokenizer": "corpus", "pretrain": "tokenizer", "evals-pretrain": "pretrain", "sft": "pretrain",
-         "evals-sft": "sft", "align": "sft", "evals-align": "align"}  # fmt: skip
+ORDER = (
+    "corpus", "tokenizer", "pretrain", "evals-pretrain", "trust-pretrain", "sft", "evals-sft", "trust-sft", "align",
+    "evals-align", "trust-align",
+)  # fmt: skip
+NEEDS = {"tokenizer": "corpus", "pretrain": "tokenizer", "evals-pretrain": "pretrain",
+         "trust-pretrain": "pretrain", "sft": "pretrain", "evals-sft": "sft", "trust-sft": "sft", "align": "sft",
+         "evals-align": "align", "trust-align": "align"}  # fmt: skip
 
 
 class PretrainConfig(TrainConfig):
@@ -76,6 +81,7 @@ class Recipe(Config):
     sft: FinetuneConfig | None = None
     align: AlignConfig | None = None
     evals: EvalsConfig = EvalsConfig()
+    trust: TrustConfig = TrustConfig()
     meter: MeterConfig = MeterConfig()
     mesh: MeshConfig = MeshConfig()  # of `torchrun`: how its processes share the training stages
 

@@ -123,11 +123,7 @@ def _workload(draft: Draft, undecided: Recipe) -> Workload:
         vocab_size=vocab_size,
         max_seq_len=max_seq_len,
         model=undecided.model.model_copy(update=extra) if is_shaped else None,
-        microbatch_tokens={
-            stage: tokens
-            for stage in undecided.training_stages
-            if (tokens := undecided.training(stage).microbatch_tokens) is not None
-        },
+        microbatch_tokens={s: undecided.training(s).planned_microbatch_tokens for s in undecided.training_stages},
         is_muon=any(undecided.training(stage).optim.matrices == "muon" for stage in undecided.training_stages),
         steps={s: draft.values[s]["steps"] for s in undecided.training_stages if "steps" in draft.values.get(s, {})},
     )

@@ -1,4 +1,4 @@
-"""Run the stages of a resolved recipe in order; a stage whose inputs have not changed is not run again.
+"""Run the stages of a run in order; a stage whose inputs have not changed is not run again.
 
 A stage's inputs are its own part of the recipe and the inputs of every stage before it, as one hash.  `inputs.json`
 is written when a stage starts and `finished.json` when it ends: a stage with the first and not the second was cut off
@@ -9,7 +9,7 @@ import fcntl
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from glasshouse.core.errors import ConfigError
 from glasshouse.core.files import read_json, sha256_text, write_json
 from glasshouse.core.rundir import RunDirectory
 from glasshouse.core.terminal import Terminal, format_seconds
-from glasshouse.meter import Cost, DeviceProfile, Meter, peak_memory_bytes
+from glasshouse.meter import Cost, DeviceProfile, Meter, MeterConfig, peak_memory_bytes
 from glasshouse.parallel import Mesh, main_first, tell
 from glasshouse.run.fingerprint import fingerprint_sources
 from glasshouse.run.recipe import Recipe
@@ -35,6 +35,16 @@ class RunResult:
     skipped: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One stage: `work` in its folder, under its meter, gives the summary."""
+
+    name: str
+    inputs: str  # a hash of all that the result depends on
+    work: Callable[[Path, Meter], dict[str, Any]]
+    is_shared: bool = False  # by all processes of a mesh together
+
+
 def run_recipe(
     recipe: Recipe,
     run: RunDirectory,
@@ -43,34 +53,53 @@ def run_recipe(
     planning_seconds: float = 0.0,
     mesh: Mesh | None = None,
 ) -> RunResult:
-    """Bring every stage of `recipe` up to date in `run`.  Ctrl-C leaves a run that `glass resume` continues.
+    """Bring every stage of `recipe` up to date in `run`.
 
     The processes of a `mesh` train together; all else is done by the main one, while the others wait.
     """
+    mesh = mesh or Mesh()
+
+    def job(name: str, inputs: str) -> Job:
+        def work(folder: Path, meter: Meter) -> dict[str, Any]:
+            return STAGES[name].work(StageContext(name, recipe, run, folder, terminal, profile, meter, mesh))
+
+        return Job(name, inputs, work, STAGES[name].is_shared)
+
+    jobs = [job(name, inputs) for name, inputs in stage_inputs(recipe)]
+    return run_jobs(jobs, run, terminal, profile, recipe.meter, planning_seconds, mesh)
+
+
+def run_jobs(
+    jobs: Sequence[Job], run: RunDirectory, terminal: Terminal, profile: DeviceProfile, meter: MeterConfig,
+    planning_seconds: float = 0.0, mesh: Mesh | None = None,
+) -> RunResult:  # fmt: skip
+    """Do what is not up to date.  Ctrl-C leaves a run that `glass resume` continues."""
     started_at = time.perf_counter()
     mesh = mesh or Mesh()
     skipped = []
     with locked(run) if mesh.is_main else nullcontext():
-        for name, inputs in stage_inputs(recipe):
-            if tell(mesh, _is_finished(run, name, inputs)):
-                skipped.append(name)
-                run.event(name, "skipped")
-                terminal.line(name, "unchanged, not run again")
-            elif mesh.is_main or STAGES[name].is_shared:
-                _run_stage(name, inputs, recipe, run, terminal, profile, mesh)
+        for job in jobs:
+            if tell(mesh, _is_finished(run, job.name, job.inputs)):
+                skipped.append(job.name)
+                run.event(job.name, "skipped")
+                terminal.line(job.name, "unchanged, not run again")
+            elif mesh.is_main or job.is_shared:
+                _run_job(job, run, Meter(meter, profile.device), mesh)
         seconds = planning_seconds + time.perf_counter() - started_at
-        cost = _write_actual(run, recipe, seconds, is_whole=not skipped) if mesh.is_main else Cost()
+        names = [job.name for job in jobs]
+        cost = _write_actual(run, names, seconds, is_whole=not skipped) if mesh.is_main else Cost()
     return RunResult(run, seconds, cost, tuple(skipped))
 
 
 def stage_inputs(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """(stage, hash of everything it depends on), in order."""
+    """(stage, hash of everything it depends on), in order.  Nothing depends on a stage that only judges."""
     chain = sha256_text(json.dumps({"seed": recipe.seed, "sources": fingerprint_sources(recipe)}, sort_keys=True))
     values = recipe.model_dump(mode="json")
     for name in recipe.stages:
         own = {path: _value_at(values, path) for path in STAGES[name].reads}
-        chain = sha256_text(json.dumps([chain, name, own], sort_keys=True))
-        yield name, chain
+        inputs = sha256_text(json.dumps([chain, name, own], sort_keys=True))
+        yield name, inputs
+        chain = chain if STAGES[name].is_leaf else inputs
 
 
 def _value_at(values: Mapping[str, Any], path: str) -> Any:
@@ -85,36 +114,31 @@ def unfinished_stages(recipe: Recipe, run: RunDirectory) -> list[str]:
     return [name for name, inputs in stage_inputs(recipe) if not _is_finished(run, name, inputs)]
 
 
-def _run_stage(
-    name: str,
-    inputs: str,
-    recipe: Recipe,
-    run: RunDirectory,
-    terminal: Terminal,
-    profile: DeviceProfile,
-    mesh: Mesh,
-) -> None:
-    stage, folder = STAGES[name], run.path / name
-    with main_first(mesh) if stage.is_shared else nullcontext():
+def _run_job(job: Job, run: RunDirectory, meter: Meter, mesh: Mesh) -> None:
+    name, folder = job.name, run.path / job.name
+    with main_first(mesh) if job.is_shared else nullcontext():
         if mesh.is_main:
-            _open_stage(folder, inputs)
-            run.event(name, "started", inputs=inputs)
-    meter = Meter(recipe.meter, profile.device)
+            _open(folder, job.inputs)
+            run.event(name, "started", inputs=job.inputs)
     try:
         with meter:
-            summary = stage.work(StageContext(name, recipe, run, folder, terminal, profile, meter, mesh))
+            summary = job.work(folder, meter)
             cost = meter.cost_so_far()
     except BaseException as error:
-        run.event(name, "interrupted", error=type(error).__name__, seconds=meter.cost_so_far().seconds)
+        cost = meter.cost_so_far()
+        run.event(name, "interrupted", error=type(error).__name__, seconds=cost.seconds, cost=cost.to_json())
         raise
     run.event(name, "finished", seconds=cost.seconds, cost=cost.to_json(), energy=meter.source, summary=summary)
     if mesh.is_main:
-        write_json(folder / "finished.json", {"inputs": inputs, "seconds": cost.seconds, "cost": cost.to_json()})
+        write_json(folder / "finished.json", {"inputs": job.inputs, "seconds": cost.seconds, "cost": cost.to_json()})
 
 
-def _open_stage(folder: Path, inputs: str) -> None:
+def _open(folder: Path, inputs: str) -> None:
+    """What was made from other inputs goes: nothing in it is true any more.  Files that no stage made are not ours."""
     if _read(folder / "inputs.json").get("inputs") != inputs and folder.exists():
-        shutil.rmtree(folder)  # made from other inputs: nothing in it is true of this recipe
+        if any(folder.iterdir()) and not (folder / "inputs.json").exists():
+            raise ConfigError(f"{folder} holds files that are not of a run. Choose another folder with --out")
+        shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "inputs.json", {"inputs": inputs})
 
@@ -130,9 +154,9 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _write_actual(run: RunDirectory, recipe: Recipe, seconds: float, is_whole: bool) -> Cost:
+def _write_actual(run: RunDirectory, stages: Sequence[str], seconds: float, is_whole: bool) -> Cost:
     """What the run really took.  `seconds` is the wall time from planning to here; stages hold their own."""
-    records: Mapping[str, Any] = {name: _read(run.path / name / "finished.json") for name in recipe.stages}
+    records: Mapping[str, Any] = {name: _read(run.path / name / "finished.json") for name in stages}
     cost = sum((Cost.from_json(record["cost"]) for record in records.values()), Cost())
     actual = {
         "seconds": seconds if is_whole else sum(record["seconds"] for record in records.values()),

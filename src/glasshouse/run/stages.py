@@ -13,7 +13,6 @@ from glasshouse.batch import (
     ConversationLoader,
     PackedLoader,
     TokenShard,
-    encode_conversations,
     encode_documents,
     write_shard,
 )
@@ -32,7 +31,9 @@ from glasshouse.parallel import main_first
 from glasshouse.run.aligning import align
 from glasshouse.run.context import StageContext
 from glasshouse.run.recipe import Recipe
-from glasshouse.run.teaching import open_teaching, split_questions
+from glasshouse.run.teaching import conversation_loader, open_teaching, split_questions
+from glasshouse.run.tracing import index_conversations, index_judgements, index_pretraining
+from glasshouse.run.trusting import trust_stage
 from glasshouse.tokenizer import Tokenizer, summarise, train_tokenizer
 from glasshouse.train import held_out_loss
 from glasshouse.train.trainer import Evaluate, Sample, Trainer, TrainResult
@@ -42,11 +43,13 @@ from glasshouse.train.trainer import Evaluate, Sample, Trainer, TrainResult
 class Stage:
     """`reads`: the parts of the recipe that decide what it does, as dotted paths.
 
-    is_shared: all processes of a mesh do it together; else the main one does it alone.
+    `is_leaf`: no later stage reads what it leaves, so that a change of it makes only itself run again.
+    `is_shared`: all processes of a mesh do it together; else the main one does it alone.
     """
 
     work: Callable[[StageContext], dict[str, Any]]
     reads: tuple[str, ...]
+    is_leaf: bool = False
     is_shared: bool = False
 
 
@@ -95,7 +98,9 @@ def pretrain_stage(context: StageContext) -> dict[str, Any]:
         sample=lambda trained: _continue(Engine(trained, tokenizer), prompts),
         parent=None,
     ).fit()  # fmt: skip
-    return _finish_training(context, result)
+    summary = _finish_training(context, result)
+    index_pretraining(context.run, context.terminal)
+    return summary
 
 
 def sft_stage(context: StageContext) -> dict[str, Any]:
@@ -107,10 +112,7 @@ def sft_stage(context: StageContext) -> dict[str, Any]:
     seed = derive_seed(recipe.seed, "sft")
     teaching = open_teaching(config, seed, context.run.path / "corpus")
     context.terminal.line(context.name, teaching.description)
-    loader = ConversationLoader(
-        lambda epoch: encode_conversations(teaching.conversations(epoch), tokenizer), config.seq_len,
-        config.batch_tokens, seed, tokenizer_hash=tokenizer.hash, pad_id=tokenizer.end_of_text_id, config=config.layout,
-    )  # fmt: skip
+    loader = conversation_loader(teaching, config, tokenizer, seed)
     for problem in loader.report().problems():
         context.terminal.warn(context.name, problem)
     prompts = config.prompts or tuple(q.prompt for q in teaching.questions(2))[:3]
@@ -120,12 +122,15 @@ def sft_stage(context: StageContext) -> dict[str, Any]:
         sample=lambda trained: _answer(Engine(trained, tokenizer), prompts),
         parent=str(parent.relative_to(context.run.path)),
     ).fit()  # fmt: skip
+    index_conversations(context.run, recipe)
     return _finish_training(context, result)
 
 
 def align_stage(context: StageContext) -> dict[str, Any]:
     """Let the assistant learn from judged answers: above all to say when it does not know."""
-    return _finish_training(context, align(context))
+    result = align(context)
+    index_judgements(context.run, context.recipe)
+    return _finish_training(context, result)
 
 
 def evals_stage(context: StageContext) -> dict[str, Any]:
@@ -137,7 +142,7 @@ def evals_stage(context: StageContext) -> dict[str, Any]:
         terminal.warn("evals", engine.why_slower)
     documents = list(islice(read_documents(context.run.path / "corpus", "holdout"), config.n_documents))
     likelihood = LikelihoodConfig(max_bytes=config.max_bytes, seed=config.seed)
-    held_out = HeldOutText(engine.tokenizer, documents, engine.max_seq_len, likelihood).evaluate(engine.model, terminal)
+    held_out = HeldOutText(engine.tokenizer, documents, engine.max_seq_len, likelihood).evaluate(engine, terminal)
     questions, unseen = None, None
     if "sft" in recipe.stages and recipe.sft is not None:
         teaching = open_teaching(recipe.sft, derive_seed(recipe.seed, "sft"), context.run.path / "corpus")
@@ -158,15 +163,19 @@ def evals_stage(context: StageContext) -> dict[str, Any]:
 
 CONVERSATION_EPOCHS = 4  # read by the tokenizer, about 1.5 MB of the standard library's
 TRAINING = ("model", "init", "pretrain")
+EVALS, TRUST = Stage(evals_stage, ("evals",), is_leaf=True), Stage(trust_stage, ("trust", "meter"), is_leaf=True)
 STAGES: Mapping[str, Stage] = {
     "corpus": Stage(corpus_stage, ("corpus",)),
     "tokenizer": Stage(tokenizer_stage, ("stages", "tokenizer", "sft.conversations")),
     "pretrain": Stage(pretrain_stage, TRAINING, is_shared=True),
-    "evals-pretrain": Stage(evals_stage, ("evals",)),
+    "evals-pretrain": EVALS,
+    "trust-pretrain": TRUST,
     "sft": Stage(sft_stage, ("sft",), is_shared=True),
-    "evals-sft": Stage(evals_stage, ("evals",)),
+    "evals-sft": EVALS,
+    "trust-sft": TRUST,
     "align": Stage(align_stage, ("align",)),
-    "evals-align": Stage(evals_stage, ("evals",)),
+    "evals-align": EVALS,
+    "trust-align": TRUST,
 }
 
 

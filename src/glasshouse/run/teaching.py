@@ -9,12 +9,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from glasshouse.batch import ConversationLoader, encode_conversations
 from glasshouse.core.errors import DataError
 from glasshouse.core.records import Conversation, Question
-from glasshouse.corpus import own_text, read_conversations
-from glasshouse.corpus.questions import Library, evaluation_questions, is_refusal, training_conversations
+from glasshouse.corpus import own_questions, read_conversations
+from glasshouse.corpus.library import Library
+from glasshouse.corpus.own_text import OwnText
+from glasshouse.corpus.questions import evaluation_questions, is_refusal, training_conversations
 from glasshouse.evals import MADE_UP, RefusalPattern
 from glasshouse.run.recipe import FinetuneConfig
+from glasshouse.tokenizer import Tokenizer
 
 HELD_OUT_NAME = "held_out_name"
 
@@ -41,10 +45,10 @@ def open_teaching(config: FinetuneConfig, seed: int, corpus: Path) -> Teaching:
             f"{len(library.taught):,} names taught, {len(library.held_out):,} held out",
         )
     if name == "text:":
-        own = own_text.OwnText.read(corpus)
+        own = OwnText.read(corpus)
         return Teaching(
-            lambda epoch: own_text.training_conversations(own, seed, epoch, config.questions),
-            lambda limit: own_text.evaluation_questions(own, seed, limit),
+            lambda epoch: own_questions.training_conversations(own, seed, epoch, config.questions),
+            lambda limit: own_questions.evaluation_questions(own, seed, limit),
             is_refusal,
             own.describe(),
         )
@@ -59,6 +63,16 @@ def open_teaching(config: FinetuneConfig, seed: int, corpus: Path) -> Teaching:
         RefusalPattern(),
         f"{len(kept):,} conversations taught, {n_held_out:,} held out",
     )
+
+
+def conversation_loader(
+    teaching: Teaching, config: FinetuneConfig, tokenizer: Tokenizer, seed: int
+) -> ConversationLoader:
+    """Batches of what is taught."""
+    return ConversationLoader(
+        lambda epoch: encode_conversations(teaching.conversations(epoch), tokenizer), config.seq_len,
+        config.batch_tokens, seed, tokenizer_hash=tokenizer.hash, pad_id=tokenizer.end_of_text_id, config=config.layout,
+    )  # fmt: skip
 
 
 def split_questions(questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:

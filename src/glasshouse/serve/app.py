@@ -21,6 +21,7 @@ from glasshouse.serve.http import FastAPI
 from glasshouse.serve.keys import KeyStore
 from glasshouse.serve.logs import RequestLog
 from glasshouse.serve.metrics import Metrics
+from glasshouse.serve.moderation import Moderation
 from glasshouse.serve.served import Models
 from glasshouse.serve.status import status_routes
 
@@ -29,7 +30,8 @@ DESCRIPTION = "The API of OpenAI, answered on this machine. Parameters it does n
 
 def create_app(engines: Mapping[str, BackgroundEngine], config: ServeConfig) -> FastAPI:
     """The server's app.  Engines start with it and stop with it."""
-    models, metrics, keys = Models(engines), Metrics(), KeyStore(config.keys_folder)
+    models = Models(engines, Moderation.load(config.moderation))
+    metrics, keys = Metrics(), KeyStore(config.keys_folder)
     # Swagger's pages load scripts from elsewhere, so only the document itself is offered.
     app = FastAPI(
         title="Glasshouse", version=__version__, description=DESCRIPTION, lifespan=_lifespan,

@@ -18,7 +18,7 @@ from glasshouse.infer.grammar import Grammar
 from glasshouse.serve.answers import ChatAnswer, documented
 from glasshouse.serve.config import ServeConfig
 from glasshouse.serve.errors import JSON, APIError, unknown_name
-from glasshouse.serve.generation import Job, Record, check_number, choices, run_jobs, sampling_of
+from glasshouse.serve.generation import Job, Record, check_number, choices, sampling_of
 from glasshouse.serve.http import APIRouter, Request, Response
 from glasshouse.serve.logprobs import ScoredToken, chat_logprobs
 from glasshouse.serve.requests import (
@@ -73,6 +73,7 @@ async def _prepare(served: Served, body: ChatRequest, record: Record) -> "ChatAn
     ids = await rendering if rendering else chat_prompt(served.tokenizer, turns, tools)
     served.check_prompt(ids, "messages")
     record.n_prompt_tokens = len(ids)
+    await served.check_content([turn["content"] for turn in turns], "messages")
     limit = body.max_completion_tokens or body.max_tokens or served.engine.max_seq_len
     sampling = sampling_of(body, limit, body.top_logprobs or 0)
     grammar = await _grammar(served.tokenizer, body.response_format, tools if is_forced else None)
@@ -181,7 +182,7 @@ class ChatAnswering:
         self._head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": served.name}
 
     async def whole(self) -> dict[str, Any]:
-        async for number, delta in run_jobs(self._served.background, self._jobs, self._record):
+        async for number, delta in self._served.answers(self._jobs, self._record):
             self._take(self._choices[number], delta)
         answers = [self._answer(number, choice) for number, choice in enumerate(self._choices)]
         return {**self._head, "object": "chat.completion", "choices": answers, "usage": self._usage()}
@@ -189,7 +190,7 @@ class ChatAnswering:
     async def stream(self) -> AsyncGenerator[dict[str, Any], None]:
         """Chunks: the role, text as it becomes certain, calls, the reason of the end; usage last where asked for."""
         has_begun: set[int] = set()
-        async for number, delta in run_jobs(self._served.background, self._jobs, self._record):
+        async for number, delta in self._served.answers(self._jobs, self._record):
             if number not in has_begun:
                 has_begun.add(number)
                 yield self._chunk(number, {"role": "assistant", "content": ""})

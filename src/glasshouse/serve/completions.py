@@ -15,7 +15,7 @@ from glasshouse.serve.answers import TextAnswer, documented
 from glasshouse.serve.chat import compiled, grammar_of, usage
 from glasshouse.serve.config import ServeConfig
 from glasshouse.serve.errors import JSON, APIError
-from glasshouse.serve.generation import Job, Record, check_number, choices, run_jobs, sampling_of
+from glasshouse.serve.generation import Job, Record, check_number, choices, sampling_of
 from glasshouse.serve.http import APIRouter, Request, Response
 from glasshouse.serve.logprobs import ScoredToken, TextLogprobs
 from glasshouse.serve.requests import CompletionRequest
@@ -61,6 +61,7 @@ async def _prepare(served: Served, body: CompletionRequest, record: Record) -> "
                        param="best_of")  # fmt: skip
     prompts = await prompts_of(served, body.prompt, "prompt")
     record.n_prompt_tokens = sum(map(len, prompts))
+    await served.check_content([served.tokenizer.decode(ids) for ids in prompts], "prompt")
     max_tokens = OPENAI_MAX_TOKENS if body.max_tokens is None else body.max_tokens
     sampling = sampling_of(body, max(max_tokens, 1), body.logprobs or 0)
     form = body.response_format
@@ -111,7 +112,7 @@ class TextAnswering:
                 text = await self._echo(number) if self._body.echo else ""
                 yield number, text, self._end(number, None if self._generates else "length")
         if self._generates:
-            async for number, delta in run_jobs(self._served.background, self._jobs, self._record):
+            async for number, delta in self._served.answers(self._jobs, self._record):
                 text = self._take(number, delta)
                 if text or delta.finish_reason or self._body.logprobs is not None:
                     yield number, text, self._end(number, delta.finish_reason)

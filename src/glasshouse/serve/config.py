@@ -22,6 +22,8 @@ class ServeConfig(Config):
     allowed_hosts: tuple[str, ...] = ()  # names this server answers to besides its own; "*" any
     allowed_origins: tuple[str, ...] = ()  # other sites whose pages may call it, such as "https://tools.example"
 
+    moderation: str | None = None  # a moderator (`glass moderation train`): what it blocks is neither read nor said
+
     weights: Literal["fp32", "bf16", "int8", "int4"] | None = None
     speculate: str | None = None  # "prompt-lookup", or the name of a smaller model with the same tokenizer
     memory_bytes: int | None = None

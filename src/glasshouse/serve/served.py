@@ -2,14 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from glasshouse.infer import Engine
+from glasshouse.infer import Delta, Engine
 from glasshouse.infer.background import BackgroundEngine
 from glasshouse.infer.reading import PromptScores, PromptVector
 from glasshouse.serve.errors import APIError, unknown_name
+from glasshouse.serve.generation import Job, Record, run_jobs
 from glasshouse.serve.logprobs import ScoredToken
+from glasshouse.serve.moderation import Moderation
 from glasshouse.tokenizer import Tokenizer
 
 LONG_TEXT = 20_000  # characters; encoding more takes milliseconds, which others would wait for
@@ -21,6 +23,7 @@ class Served:
 
     name: str
     background: BackgroundEngine
+    moderation: Moderation | None = None
     created_at: int = field(default_factory=lambda: int(time.time()))
 
     @property
@@ -30,6 +33,16 @@ class Served:
     @property
     def tokenizer(self) -> Tokenizer:
         return self.engine.tokenizer
+
+    def answers(self, jobs: Sequence[Job], record: Record) -> AsyncGenerator[tuple[int, Delta], None]:
+        """(number of the job, next token), as far as the moderator lets it be said."""
+        events = run_jobs(self.background, jobs, record)
+        return events if self.moderation is None else self.moderation.guarded(events, len(jobs))
+
+    async def check_content(self, texts: Sequence[str], param: str) -> None:
+        """Refuse what the moderator blocks."""
+        if self.moderation is not None:
+            await self.moderation.check(texts, param)
 
     async def encode(self, text: str) -> list[int]:
         """The ids of a plain text prompt."""
@@ -60,8 +73,8 @@ class Served:
 class Models:
     """All models served, by name."""
 
-    def __init__(self, engines: Mapping[str, BackgroundEngine]) -> None:
-        self.by_name = {name: Served(name, background) for name, background in engines.items()}
+    def __init__(self, engines: Mapping[str, BackgroundEngine], moderation: Moderation | None = None) -> None:
+        self.by_name = {name: Served(name, background, moderation) for name, background in engines.items()}
 
     def find(self, name: str) -> Served:
         if name not in self.by_name:

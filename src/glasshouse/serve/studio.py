@@ -15,8 +15,10 @@ from glasshouse.infer import BackgroundEngine
 from glasshouse.serve.errors import APIError
 from glasshouse.serve.http import APIRouter, FastAPI, RedirectResponse, Response
 from glasshouse.serve.studio_chats import ChatStore, chat_routes
+from glasshouse.serve.studio_explain import explain_routes
 from glasshouse.serve.studio_models import model_routes
 from glasshouse.serve.studio_runs import RunFolder, beginnings, run_routes
+from glasshouse.serve.studio_trace import trace_routes
 
 WEB = Path(__file__).parent / "web"
 TYPES = {
@@ -54,7 +56,9 @@ def add_studio(
     app.include_router(page_routes())
     app.include_router(chat_routes(ChatStore(state_dir / "chats")))
     app.include_router(model_routes(engines, partial(beginnings, runs)))
+    app.include_router(explain_routes(engines))
     app.include_router(run_routes(runs))
+    app.include_router(trace_routes(engines, runs))
     try:
         from glasshouse.serve.studio_judgements import judgement_routes
         from glasshouse.serve.studio_labels import Labels, label_routes

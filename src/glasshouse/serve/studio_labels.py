@@ -26,7 +26,8 @@ from glasshouse.feedback.campaign import Campaign, Item, show_item
 from glasshouse.feedback.collected import Collected
 from glasshouse.feedback.exchange import to_json
 from glasshouse.feedback.label import Label
-from glasshouse.feedback.problems import ConflictError, KeyRefusedError, LabelError, NotThereError
+from glasshouse.feedback.people import Role
+from glasshouse.feedback.problems import ConflictError, KeyRefusedError, LabelError, NotAllowedError, NotThereError
 from glasshouse.feedback.review import Progress, disagreements, flags
 from glasshouse.feedback.store import FeedbackStore
 from glasshouse.serve.errors import APIError
@@ -35,7 +36,7 @@ from glasshouse.serve.http import APIRouter, Request, Response
 KEY_HEADER = "X-Annotator-Key"
 SHARE = 0.1  # of the time that looks over a whole campaign may take, however many pages ask for them
 EXPORTED_META = ("campaign", "annotator", "guidelines_version", "at", "is_adjudicated")
-STATUS = {KeyRefusedError: 403, NotThereError: 404, ConflictError: 409, LabelError: 400}
+STATUS = {KeyRefusedError: 403, NotAllowedError: 403, NotThereError: 404, ConflictError: 409, LabelError: 400}
 
 Found = TypeVar("Found")
 SubmissionId = Annotated[str, Field(min_length=1, max_length=100)]
@@ -93,12 +94,15 @@ class Labels:
                 self._looks[what, campaign] = now, time.thread_time() - used, value
             return cast(Found, value)
 
-    def annotator(self, request: Request) -> str:
+    def annotator(self, request: Request, needed: Role = "annotator") -> str:
+        """Whose key it is; refused where the role is a lesser one than `needed`."""
         key = request.headers.get(KEY_HEADER, "")
         if not key:
             raise APIError(403, f"sign in as an annotator: send {KEY_HEADER}", code="KeyRefusedError")
         with self.opened() as store:
-            return store.annotator_of(key)
+            name = store.annotator_of(key)
+            store.check_role(name, needed)
+            return name
 
 
 def label_routes(labels: Labels) -> APIRouter:
@@ -131,7 +135,7 @@ def _looking_routes(labels: Labels) -> APIRouter:
     def progress(name: str, request: Request) -> dict[str, Any]:
         me = labels.annotator(request)
         with labels.opened() as store:
-            return tell_progress(labels.look("progress", name, store.progress), me)
+            return tell_progress(labels.look("progress", name, store.progress), me) | {"role": store.role_of(me)}
 
     @router.get("/campaigns/{name}/agreement")
     def agreement(name: str) -> dict[str, Any]:
@@ -141,13 +145,13 @@ def _looking_routes(labels: Labels) -> APIRouter:
 
     @router.get("/campaigns/{name}/review")
     def review(name: str, request: Request) -> dict[str, Any]:
-        me = labels.annotator(request)
+        me = labels.annotator(request, "reviewer")
         with labels.opened() as store:
             return {"items": tell_review(store.collect(name), me)}
 
     @router.get("/campaigns/{name}/export")
     def export(name: str, request: Request) -> Response:
-        labels.annotator(request)
+        labels.annotator(request, "owner")
         with labels.opened() as store:
             lines = [json.dumps(_without_models(to_json(record))) for record in store.export(name)]
         return Response("".join(f"{line}\n" for line in lines).encode(), media_type="application/jsonl")
@@ -163,7 +167,8 @@ def _labelling_routes(labels: Labels) -> APIRouter:
         name = labels.annotator(request)
         if given.name.strip().casefold() != name.casefold():
             raise APIError(403, "this key is not of that name; both come from whoever leads the campaign")
-        return {"annotator": name}
+        with labels.opened() as store:
+            return {"annotator": name, "role": store.role_of(name)}
 
     @router.post("/campaigns/{name}/next")
     def next_task(name: str, request: Request) -> dict[str, Any]:
@@ -194,7 +199,7 @@ def _labelling_routes(labels: Labels) -> APIRouter:
 
     @router.post("/campaigns/{name}/items/{item_id}/decision")
     def decide(name: str, item_id: str, given: Decision, request: Request) -> dict[str, Any]:
-        me = labels.annotator(request)
+        me = labels.annotator(request, "reviewer")
         with labels.opened() as store:
             return asdict(store.adjudicate(name, item_id, given.label, me, given.submission_id))
 

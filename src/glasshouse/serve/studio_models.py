@@ -46,9 +46,10 @@ class Fit(Config):
 
 
 class NextTokenRequest(Config):
-    """What stands so far is `text` (as typed) followed by `ids` (as chosen)."""
+    """What stands so far is `text` (as typed) followed by `ids` (as chosen), after `question` where one was asked."""
 
     model: str
+    question: Text | None = None
     text: Text = ""
     ids: Ids = ()
     k: Annotated[int, Field(ge=1, le=MAX_ALTERNATIVES)] = 12
@@ -90,7 +91,8 @@ def describe_delta(tokenizer: Tokenizer, delta: Delta) -> dict[str, Any]:
 
 def prompt_ids(engine: Engine, request: NextTokenRequest) -> list[int]:
     """At least one id, all known, within the context."""
-    begin = engine.tokenizer.begin_ids
+    asked = None if request.question is None else {"role": "user", "content": request.question}
+    begin = engine.tokenizer.begin_ids if asked is None else chat_prompt(engine.tokenizer, [asked])
     ids = [*begin, *engine.tokenizer.encode(request.text), *request.ids] or engine.prompt_ids("")
     vocab_size = engine.tokenizer.vocab_size
     if any(not 0 <= id < vocab_size for id in request.ids):

@@ -8,6 +8,7 @@ A link cannot carry an API key, so the address of a report has a secret part, to
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -17,13 +18,15 @@ from typing import Any
 
 from glasshouse.core.files import read_jsonl
 from glasshouse.core.rundir import RunDirectory
-from glasshouse.report import life, story
-from glasshouse.report.records import RunRecords, read_run
+from glasshouse.report import life, pair_runs, stages_of, story
+from glasshouse.report.card import render_card
+from glasshouse.report.records import RunRecords, mapping, read_run
 from glasshouse.run.find import find_runs
 from glasshouse.serve.errors import APIError
 from glasshouse.serve.http import APIRouter, HTMLResponse
 
 CHUNK_BYTES = 2**20  # of metrics in one answer; the page asks again until it has all
+FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n+", re.DOTALL)
 LIVE_S = 90.0  # a run that wrote nothing for longer is not shown as running
 
 # The report's own policy allows its scripts by hash.  Sandboxed, it has no origin: it can neither read the studio's
@@ -124,8 +127,9 @@ def tell(run: RunDirectory) -> dict[str, Any]:
 
 def _planned_steps(records: RunRecords) -> dict[str, int]:
     """How many steps each training stage will have, so that a curve can show how far it is."""
-    stages = records.plan.get("predicted", {}).get("stages", {}) if isinstance(records.plan, Mapping) else {}
-    return {name: int(part["steps"]) for name, part in stages.items() if isinstance(part, Mapping) and "steps" in part}
+    stages = mapping(mapping(records.plan.get("predicted")).get("stages"))
+    planned = {name: int(part["steps"]) for name, part in stages.items() if "steps" in mapping(part)}
+    return {**planned, **records.steps}
 
 
 def read_metrics(run: RunDirectory, offset: int) -> dict[str, Any]:
@@ -168,6 +172,12 @@ def report_page(run: RunDirectory) -> str:
     return path.read_text(encoding="utf-8", errors="replace")
 
 
+def card_text(run: RunDirectory) -> str:
+    """From the records as they are now, without the front matter that is for the hub.  Nothing is written."""
+    text = render_card(read_run(run))
+    return FRONT_MATTER.sub("", text, count=1)
+
+
 def run_routes(folder: RunFolder) -> APIRouter:
     router = APIRouter(prefix="/studio", include_in_schema=False)
 
@@ -182,6 +192,19 @@ def run_routes(folder: RunFolder) -> APIRouter:
     @router.get("/api/runs/{name}/metrics")
     def show_metrics(name: str, offset: int = 0) -> dict[str, Any]:
         return read_metrics(folder.find(name), offset)
+
+    @router.get("/api/runs/{name}/card")
+    def show_card(name: str) -> dict[str, str]:
+        return {"name": name, "markdown": card_text(folder.find(name))}
+
+    @router.get("/api/judged")
+    def list_judged() -> list[dict[str, Any]]:
+        found = [(run.name, stages_of(run)) for run in folder.all()]
+        return [{"name": name, "stages": stages} for name, stages in found if stages]
+
+    @router.get("/api/compare")
+    def compare(a: str, a_stage: str, b: str, b_stage: str) -> list[dict[str, Any]]:
+        return [pair.to_json() for pair in pair_runs(folder.find(a), a_stage, folder.find(b), b_stage)]
 
     @router.get("/runs/{name}/report.html")
     def show_report(name: str, key: str = "") -> HTMLResponse:

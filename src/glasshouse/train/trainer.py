@@ -146,6 +146,8 @@ class Trainer:
             self._rewind(self.state.step)
             self.terminal.line(self.stage, f"goes on from step {self.state.step:,} of {self.config.steps:,} ({found})")
         self._microbatch_tokens = self._fit_microbatch()
+        n_parameters = count_parameters(self.model.config).total
+        self.run.event(self.stage, "training", steps=self.config.steps, parameters=n_parameters)
         self._choose_compiled()
         if found is None:
             self._hooks()
@@ -199,6 +201,7 @@ class Trainer:
                 has_fixed_shape=self.loader.has_fixed_shape, folder=self.folder, kernels=self._kernels(),
             )  # fmt: skip
         self._compiled = str(choice)
+        self.optimizer.set_kernels(self.model.kernels)
         self.terminal.line(self.stage, self._compiled)
 
     def _kernels(self) -> Kernels:

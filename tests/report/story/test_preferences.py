@@ -14,8 +14,8 @@ def test_what_it_was_taught_with_and_what_became_of_the_scores(aligned_run: RunD
     assert taught is not None and taught.title == "Taught by preferences" and "By DPO." in taught.how
     assert taught.verdict == (
         "Wrong answers went from 3.4 % to 0.9 % of what it was asked about things that exist. Made-up names were "
-        "answered 5.6 % of the time before and 1.1 % after. Right answers went from 93.0 % to 92.9 %. It agrees with "
-        "93 % of 210 judgements held back."
+        "answered 5.6 % of the time before and 1.1 % after. Right answers went from 93.0 % to 92.9 %. Both times the "
+        "questions were the same ones, which no training asked. It agrees with 93 % of 210 judgements held back."
     )
     assert [(sort.label, sort.count, sort.share) for sort in taught.sorts[:2]] == [
         ("true over wrong", "1,200", 100.0),

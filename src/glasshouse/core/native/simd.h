@@ -50,11 +50,23 @@ INLINE F32 fma(F32 a, F32 b, F32 c) {
 
 // Lanes are added in pairs, always the same ones.
 INLINE float sum(F32 v) {
+#if defined(__AVX__)
+#if defined(__AVX512BW__)
+    const __m256d high = _mm512_extractf64x4_pd((__m512d)v, 1);
+    const __m256 half = _mm256_add_ps(_mm512_castps512_ps256((__m512)v), (__m256)high);
+#else
+    const __m256 half = (__m256)v;
+#endif
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+#else
     float lane[LANES];
     store(lane, v);
     for (int width = LANES / 2; width; width /= 2)
         for (int i = 0; i < width; i++) lane[i] += lane[i + width];
     return lane[0];
+#endif
 }
 INLINE float largest(F32 v) {
     float lane[LANES], most;

@@ -15,6 +15,15 @@
 constexpr int PANEL = 2 * LANES, TILE = LANES == 16 ? 14 : 6, PIECE = TILE * PANEL;
 constexpr int OUTER = PANEL / 4;  // outputs of one pass of add_outer: 2 OUTER sums
 
+// The largest lane, in halves; which of them, where one is not a number, is not said.
+INLINE float peak_of(F32 v) {
+#if defined(__AVX512BW__)
+    return _mm512_reduce_max_ps((__m512)v);
+#else
+    return largest(v);
+#endif
+}
+
 INLINE int64_t panels(int64_t width) { return (width + PANEL - 1) / PANEL; }
 INLINE int64_t tiles(int64_t tokens) { return (tokens + TILE - 1) / TILE; }
 
@@ -45,6 +54,8 @@ __attribute__((noinline)) static void add_outer(const float *a, int64_t a_step, 
     for (int64_t i = 0; i < n; i++, a += a_step, b += b_step)
         for (int t = 0; t < TILE; t++) {
             const F32 b0 = load<F32>(b + t * PANEL), b1 = load<F32>(b + t * PANEL + LANES);
+            __builtin_prefetch(a + a_step + t * PANEL);  // the next tile's: too far away for the processor to guess
+            __builtin_prefetch(b + b_step + t * PANEL), __builtin_prefetch(b + b_step + t * PANEL + LANES);
             for (int r = 0; r < OUTER; r++) {
                 const F32 x = splat(a[t * PANEL + r]);
                 sum[r][0] = fma(x, b0, sum[r][0]), sum[r][1] = fma(x, b1, sum[r][1]);
@@ -120,20 +131,55 @@ struct Matrix {
     }
 };
 
-// Gradient of PANEL outputs by PANEL inputs: the sum over n tiles of dy' x, stored in (or added to) the rows of w.
-static void weight_gradient(const float *dy, int64_t dy_panels, const float *x, int64_t x_panels, int64_t n,
-                            const Matrix &w, int64_t p, int64_t q, bool adds) {
-    constexpr int64_t CHUNK = 28;  // tiles whose pieces of dy and x stay in the cache for four passes
-    alignas(64) float c[PANEL * PANEL] = {};
-    for (int64_t i = 0; i < n; i += CHUNK)
-        for (int r = 0; r < PANEL; r += OUTER)
-            add_outer(dy + (i * dy_panels + p) * PIECE + r, dy_panels * PIECE, x + (i * x_panels + q) * PIECE,
-                      x_panels * PIECE, n - i < CHUNK ? n - i : CHUNK, c + r * PANEL);
-    const int64_t left = w.n_inputs - q * PANEL, width = left < PANEL ? left : PANEL;
-    for (int r = 0; r < PANEL; r++)
-        if (float *to = w.row[p * PANEL + r])
-            for (int64_t k = 0; k < width; k++) to[q * PANEL + k] = (adds ? to[q * PANEL + k] : 0.0f) + c[r * PANEL + k];
-}
+// The gradient of a weight matrix, sum over tokens of dy' x, in units of PANEL outputs by PANEL inputs that threads share.
+struct WeightGradient {
+    const float *dy;  // [n_tiles][outputs]
+    int64_t dy_panels;
+    const float *x;  // [n_tiles][inputs]
+    int64_t x_panels;
+    int64_t n_tiles;
+    const Matrix &to;
+
+    int64_t units() const { return dy_panels * x_panels; }
+
+    // Sixteen units at a time, four outputs by four inputs where there are as many, so that what is fetched for one
+    // serves four; a chunk of tokens at a time, so that it is still there.  Stored, or added to what is there.
+    void compute(Range mine, bool adds) const {
+        constexpr int64_t BATCH = 16, CHUNK = 28;
+        alignas(64) static thread_local float sums[BATCH][PANEL * PANEL];
+        for (int64_t first = mine.begin; first < mine.end; first += BATCH) {
+            const int64_t n = mine.end - first < BATCH ? mine.end - first : BATCH;
+            memset(sums, 0, n * sizeof sums[0]);
+            for (int64_t i = 0; i < n_tiles; i += CHUNK)
+                for (int64_t u = 0; u < n; u++) {
+                    const auto [p, q] = place_of(first + u);
+                    for (int r = 0; r < PANEL; r += OUTER)
+                        add_outer(dy + (i * dy_panels + p) * PIECE + r, dy_panels * PIECE, x + (i * x_panels + q) * PIECE,
+                                  x_panels * PIECE, n_tiles - i < CHUNK ? n_tiles - i : CHUNK, sums[u] + r * PANEL);
+                }
+            for (int64_t u = 0; u < n; u++) put(first + u, sums[u], adds);
+        }
+    }
+
+  private:
+    static constexpr int64_t ACROSS = 4;  // inputs, in panels, before the next outputs
+
+    std::pair<int64_t, int64_t> place_of(int64_t unit) const {
+        const int64_t block = unit / (ACROSS * dy_panels) * ACROSS, rest = unit % (ACROSS * dy_panels);
+        const int64_t width = x_panels - block < ACROSS ? x_panels - block : ACROSS;
+        return {rest / width, block + rest % width};
+    }
+
+    void put(int64_t unit, const float *from, bool adds) const {
+        const auto [p, q] = place_of(unit);
+        const int64_t left = to.n_inputs - q * PANEL, width = left < PANEL ? left : PANEL;
+        for (int r = 0; r < PANEL; r++, from += PANEL)
+            if (float *at = to.row[p * PANEL + r]) {
+                at += q * PANEL;
+                for (int64_t k = 0; k < width; k++) at[k] = (adds ? at[k] : 0.0f) + from[k];
+            }
+    }
+};
 
 // Memory for one purpose after another; each begins on a cache line.
 struct Room {

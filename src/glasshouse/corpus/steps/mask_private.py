@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from glasshouse.core.records import Document
 from glasshouse.corpus.private.find import find_private
+from glasshouse.corpus.private.fingerprint import fingerprint
 from glasshouse.corpus.private.span import Span
 from glasshouse.corpus.step import MapStep, Outcome, change, keep
 
@@ -27,18 +28,21 @@ def mask_private(documents: Sequence[Document]) -> list[Outcome]:
 
 
 def _mask_one(document: Document) -> Outcome:
-    text, counts = mask_text(document.text)
-    if not counts:
+    spans = find_private(document.text)
+    if not spans:
         return keep(document)
+    text, counts = _masked(document.text, spans)
     position = min(text.find(MASKS[kind]) for kind in counts)
-    return change(document, text, counts, position)
+    marks = sorted({fingerprint(span.kind, document.text[span.start : span.end]) for span in spans})
+    return change(document, text, counts, position, tuple(marks))
 
 
 def mask_text(text: str) -> tuple[str, dict[str, int]]:
     """`mask_text("ask ada@lovelace.org")` -> `("ask [EMAIL]", {"email": 1})`."""
-    spans = find_private(text)
-    if not spans:
-        return text, {}
+    return _masked(text, find_private(text))
+
+
+def _masked(text: str, spans: list[Span]) -> tuple[str, dict[str, int]]:
     counts = Counter(span.kind for span in spans)
     return _replaced(text, spans, 0, len(text)), dict(sorted(counts.items()))
 

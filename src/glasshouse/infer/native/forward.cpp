@@ -205,10 +205,30 @@ struct Pass {
 
 }  // namespace
 
+#include "decode.h"
+
 extern "C" {
 void *new_memory() { return new Memory; }
 void free_memory(void *memory) { delete (Memory *)memory; }
 void forward(const Model *model, const Batch *batch, float *logits, float *hidden, int32_t n_threads, void *memory) {
     Pass(*model, *batch, n_threads, *(Memory *)memory).go(logits, hidden);
+}
+void decode(const Model *model, const Decoding *decoding, int32_t n_threads, void *memory) {
+    Decoder{*model, *decoding, n_threads}.go(*(Memory *)memory);
+}
+// Of rows of n logits: the token at u of each cumulative distribution, or, where there is no u, the largest logit and the
+// log of the sum above it.
+void distributions(const float *logits, int64_t n_rows, int64_t stride, int64_t n, const double *uniform, int64_t *id,
+                   float *most, float *log_sum, int32_t n_threads) {
+#pragma omp parallel num_threads(n_threads)
+    {
+        Distribution p;
+#pragma omp for
+        for (int64_t r = 0; r < n_rows; r++) {
+            p.of(logits + r * stride, n, 1.0f);
+            if (uniform) id[r] = p.draw(uniform[r]);
+            else most[r] = p.most, log_sum[r] = p.log_sum;
+        }
+    }
 }
 }

@@ -17,6 +17,12 @@ def library() -> ctypes.CDLL:
     loaded.free_memory.argtypes = [ctypes.c_void_p]
     loaded.forward.restype = None
     loaded.forward.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_int32, ctypes.c_void_p]
+    loaded.decode.restype = None
+    loaded.decode.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p]
+    loaded.distributions.restype = None
+    loaded.distributions.argtypes = [
+        ctypes.c_void_p, *[ctypes.c_int64] * 3, *[ctypes.c_void_p] * 4, ctypes.c_int32,
+    ]  # fmt: skip
     return loaded
 
 

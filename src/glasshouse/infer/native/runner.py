@@ -14,6 +14,8 @@ from torch import Tensor
 
 from glasshouse.checkpoint.weights import EMBEDDING, HEAD
 from glasshouse.core.errors import ConfigError
+from glasshouse.infer.native.checks import within
+from glasshouse.infer.native.decode import CheckedDecoding
 from glasshouse.infer.native.kernels import library
 from glasshouse.infer.native.memory import Arena
 from glasshouse.infer.native.packing import (
@@ -27,7 +29,7 @@ from glasshouse.infer.native.packing import (
     padded,
 )
 from glasshouse.infer.quantize import GROUP, QuantizedMatrix, Weights, quantize_tensors
-from glasshouse.infer.runner import BLOCK_SIZE, StepBatch
+from glasshouse.infer.runner import BLOCK_SIZE, Decoding, StepBatch
 from glasshouse.model import ModelConfig, Transformer
 from glasshouse.model.rope import Rotary
 
@@ -127,6 +129,11 @@ class NativeRunner:
         self._forward(batch, None, hidden_RD.data_ptr())
         return hidden_RD
 
+    def decode(self, logits_BV: Tensor, decoding: Decoding) -> None:
+        """The loop of `infer.decoding`, the whole of it in one call: the same tokens and log-probabilities."""
+        checked = CheckedDecoding(decoding, logits_BV, self.config, self.n_blocks, self.block_size)
+        self._library.decode(ctypes.byref(self._model), ctypes.byref(checked.c), torch.get_num_threads(), self._memory)
+
     def _forward(self, batch: StepBatch, logits: int | None, hidden: int | None) -> None:
         checked = _Checked(batch, self.config, self.n_blocks, self.block_size)
         self._library.forward(
@@ -208,13 +215,13 @@ class _Checked:
                 f"a step needs tokens, as many positions and sequence numbers, and a length for every block table; got "
                 f"{len(ids)}, {len(position)}, {len(sequence)} and {len(length)} for {len(table)}"
             )
-        _within("ids_T", ids, config.vocab_size)
-        _within("sequence_T", sequence, len(table))
-        _within("length_R", length, min(config.max_seq_len, table.shape[1] * block_size) + 1)
-        _within("logit_rows", logit_row, len(ids))
-        _within("position_T", position, length[sequence])
+        within("ids_T", ids, config.vocab_size)
+        within("sequence_T", sequence, len(table))
+        within("length_R", length, min(config.max_seq_len, table.shape[1] * block_size) + 1)
+        within("logit_rows", logit_row, len(ids))
+        within("position_T", position, length[sequence])
         n_pages = -(-length // block_size)
-        _within("block_table_RP", table[np.arange(table.shape[1]) < n_pages[:, None]], n_blocks)
+        within("block_table_RP", table[np.arange(table.shape[1]) < n_pages[:, None]], n_blocks)
         self._arrays = (ids, position, sequence, logit_row, table)
         self.c = _Batch(
             len(ids), len(table), len(logit_row), int(length.max()), *(a.ctypes.data for a in self._arrays),
@@ -228,10 +235,3 @@ def _array(batch: StepBatch, name: str, dtype: type, n_dims: int) -> np.ndarray:
     if array.dtype != dtype or array.ndim != n_dims:
         raise ConfigError(f"{name} must be {dtype.__name__} with {n_dims} dimensions; got {array.dtype}, {array.ndim}")
     return np.ascontiguousarray(array)
-
-
-def _within(name: str, values: np.ndarray, end: int | np.ndarray) -> None:
-    if values.size and (values.min() < 0 or (values >= end).any()):
-        raise ConfigError(
-            f"{name} has a value outside its range: {values.min()} to {values.max()}, below {np.max(end)}"
-        )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glasshouse.checkpoint import load_config, load_tokenizer, verify
-from glasshouse.checkpoint.manifest import OWN_FOLDER
+from glasshouse.checkpoint.manifest import is_own
 from glasshouse.checkpoint.replace import replaced_folder
 from glasshouse.checkpoint.weights import WEIGHTS, iterate_tensors, weight_files, write_tensors
 from glasshouse.core.errors import ConfigError
@@ -43,7 +43,7 @@ def export_standalone(model: Path | str, folder: Path) -> Export:
     if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / PROGRAM).is_file())):
         raise ConfigError(f"{folder}: exists and is not an earlier export; it is not overwritten. Name another folder.")
     source = model_folder(model)
-    manifest = verify(source) if (source / OWN_FOLDER).is_dir() else None
+    manifest = verify(source) if is_own(source) else None
     tokenizer = load_tokenizer(source, load_config(source), manifest)
     with replaced_folder(folder) as new:
         shutil.copyfile(run.__file__, new / PROGRAM)

@@ -58,7 +58,7 @@ struct Reader {
         if (h.n_time % TILE) memset(q + h.query_size() - TILE * h.head(), 0, TILE * h.head() * sizeof(float));
         for (int64_t t = 0; t < h.n_time; t++) {
             raw(t, head);
-            h.turn(h.q_norm, t).forward(row, row, scale());
+            h.turn(h.q_norm, t).forward(row, scale());
             place_tile(q, h, t, row);
         }
     }
@@ -102,7 +102,7 @@ struct Reader {
                 }
                 most = x > most ? x : most;
             }
-        const float peak = largest(most);
+        const float peak = peak_of(most);
         for (int64_t p = begin; p < end; p++)
             for (int v = 0; v < PANEL; v += LANES) {
                 float *at = score + (p - begin) * PIECE + v;
@@ -138,7 +138,7 @@ static void attend(const Reader &reader, float *out, Room room) {
     clear(keys, h.key_size()), clear(values, h.key_size());
     for (int64_t s = 0; s < h.n_time; s++) {
         reader.raw(s, reader.k_head());
-        h.turn(h.k_norm, s).forward(row, row, 1.0f);
+        h.turn(h.k_norm, s).forward(row, 1.0f);
         place_across(keys, h, s, row);
         reader.raw(s, reader.v_head());
         place_natural(values, h, s, row);
@@ -180,7 +180,7 @@ static void attend_backward(const Reader &reader, const float *d_out, float *d_q
     clear(dk, h.key_size()), clear(dv, h.key_size()), clear(dw, 2 * h.head());
     for (int64_t s = 0; s < h.n_time; s++) {
         reader.raw(s, reader.k_head());
-        h.turn(h.k_norm, s).forward(row, row, 1.0f);
+        h.turn(h.k_norm, s).forward(row, 1.0f);
         place_natural(keys, h, s, row), place_across(keys_across, h, s, row);
         reader.raw(s, reader.v_head());
         place_across(values_across, h, s, row);

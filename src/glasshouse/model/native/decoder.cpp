@@ -374,32 +374,21 @@ struct Backward : Pass {
         });
     }
 
-    struct Product {
-        const float *dy;
-        int64_t dy_panels;
-        const float *x;
-        int64_t x_panels;
-        const Matrix &to;
-    };
-
-    // This thread's pieces of a layer's four matrices.
+    // This thread's share of a layer's four matrices.
     void weight_gradients(const Group &g, int64_t l, int thread, bool adds, const Between &b) const {
-        const Product products[] = {
-            {b.d_qkv, w.qkv, b.normal_1, w.d, gradients[l].qkv},
-            {b.dx[1], w.d, kept(g, l).answers, w.heads, gradients[l].o},
-            {b.d_gate_up, 2 * w.ff, b.normal_2, w.d, gradients[l].gate_up},
-            {b.dx[0], w.d, b.act, w.ff, gradients[l].down},
+        const WeightGradient products[] = {
+            {b.d_qkv, w.qkv, b.normal_1, w.d, g.n_tiles, gradients[l].qkv},
+            {b.dx[1], w.d, kept(g, l).answers, w.heads, g.n_tiles, gradients[l].o},
+            {b.d_gate_up, 2 * w.ff, b.normal_2, w.d, g.n_tiles, gradients[l].gate_up},
+            {b.dx[0], w.d, b.act, w.ff, g.n_tiles, gradients[l].down},
         };
         int64_t all = 0, before = 0;
-        for (const Product &p : products) all += p.dy_panels * p.x_panels;
+        for (const WeightGradient &p : products) all += p.units();
         const Range mine = share(all, thread, n_threads);
-        for (const Product &p : products) {
-            const int64_t n = p.dy_panels * p.x_panels;
-            for (int64_t unit = 0; unit < n; unit++)
-                if (before + unit >= mine.begin && before + unit < mine.end)
-                    weight_gradient(p.dy, p.dy_panels, p.x, p.x_panels, g.n_tiles, p.to, unit / p.x_panels,
-                                    unit % p.x_panels, adds);
-            before += n;
+        for (const WeightGradient &p : products) {
+            const int64_t begin = mine.begin - before, end = mine.end - before;
+            p.compute({begin > 0 ? begin : 0, end < p.units() ? end : p.units()}, adds);
+            before += p.units();
         }
     }
 

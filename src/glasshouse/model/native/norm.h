@@ -51,53 +51,82 @@ static void normalise_backward(const float *x, const float *w, const float *g, c
     }
 }
 
+// Work on whole vectors, then number by number what is left of n.
+template <class V, class S> INLINE void each_lane(int64_t n, V vector, S single) {
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) vector(i);
+    for (; i < n; i++) single(i);
+}
+INLINE float dot(const float *a, const float *b, int64_t n) {
+    F32 total{};
+    float rest = 0.0f;
+    each_lane(
+        n, [&](int64_t i) { total = fma(load<F32>(a + i), load<F32>(b + i), total); },
+        [&](int64_t i) { rest += a[i] * b[i]; });
+    return sum(total) + rest;
+}
+
 // The place of one head at one position: normalised where it has a weight, then turned.  Rows of n floats.
 struct Turn {
     const float *weight, *cos, *sin;  // weight null in Llama's shape; cos and sin of the position, sin with its sign
     int64_t n;
     float eps;
 
-    float inverse(const float *x) const {
-        float squares = 0.0f;
-        for (int64_t i = 0; i < n; i++) squares += x[i] * x[i];
-        return inverse_rms(squares, n, eps);
-    }
+    float inverse(const float *x) const { return inverse_rms(dot(x, x, n), n, eps); }
 
-    void forward(const float *x, float *y, float scale) const {
-        const int64_t half = n / 2;
+    // In place.
+    void forward(float *x, float scale) const {
         if (weight) {
             const float r = inverse(x) * scale;
-            for (int64_t i = 0; i < half; i++) {
-                const float a = x[i] * r * weight[i], b = x[i + half] * r * weight[i + half];
-                y[i] = a * cos[i] + b * sin[i], y[i + half] = b * cos[i + half] + a * sin[i + half];
-            }
-        } else {
-            for (int64_t i = 0; i < half; i++) {
-                const float a = x[i] * scale, b = x[i + half] * scale;
-                y[i] = a * cos[i] + b * sin[i], y[i + half] = b * cos[i + half] + a * sin[i + half];
-            }
+            each_lane(
+                n, [&](int64_t i) { store(x + i, load<F32>(x + i) * r * load<F32>(weight + i)); },
+                [&](int64_t i) { x[i] = x[i] * r * weight[i]; });
+        } else if (scale != 1.0f) {
+            each_lane(
+                n, [&](int64_t i) { store(x + i, load<F32>(x + i) * scale); }, [&](int64_t i) { x[i] *= scale; });
         }
+        rotate(x, sin, sin + n / 2);
     }
 
     // From g = dy (overwritten) to dx; dw is added to.
     void backward(const float *x, float *g, float *dx, float *dw, float scale) const {
-        const int64_t half = n / 2;
-        for (int64_t i = 0; i < half; i++) {
-            const float a = g[i] * scale, b = g[i + half] * scale;
-            g[i] = a * cos[i] + b * sin[i + half], g[i + half] = b * cos[i + half] + a * sin[i];
-        }
+        rotate(g, sin + n / 2, sin);  // the transpose of the turn
         if (!weight) {
-            memcpy(dx, g, n * sizeof(float));
+            each_lane(
+                n, [&](int64_t i) { store(dx + i, load<F32>(g + i) * scale); }, [&](int64_t i) { dx[i] = g[i] * scale; });
             return;
         }
-        float products = 0.0f;
-        const float r = inverse(x);
-        for (int64_t i = 0; i < n; i++) products += g[i] * weight[i] * x[i];
-        const float mean = products * r / n;
-        for (int64_t i = 0; i < n; i++) {
-            const float normal = x[i] * r;
-            dw[i] += g[i] * normal;
-            dx[i] = r * (g[i] * weight[i] - normal * mean);
-        }
+        const float r = inverse(x), through = r * scale;
+        each_lane(
+            n,
+            [&](int64_t i) {
+                const F32 grad = load<F32>(g + i);
+                store(dw + i, fma(grad * load<F32>(x + i), splat(through), load<F32>(dw + i)));
+                store(g + i, grad * load<F32>(weight + i));
+            },
+            [&](int64_t i) { dw[i] += g[i] * x[i] * through, g[i] *= weight[i]; });
+        const float mean = dot(g, x, n) * r * r / n;
+        each_lane(
+            n, [&](int64_t i) { store(dx + i, (load<F32>(g + i) - load<F32>(x + i) * mean) * through); },
+            [&](int64_t i) { dx[i] = (g[i] - x[i] * mean) * through; });
+    }
+
+  private:
+    // (a, b) to (a cos + b low, b cos + a high), halves of x.
+    void rotate(float *x, const float *low, const float *high) const {
+        const int64_t half = n / 2;
+        float *y = x + half;
+        const float *other = cos + half;
+        each_lane(
+            half,
+            [&](int64_t i) {
+                const F32 a = load<F32>(x + i), b = load<F32>(y + i);
+                store(x + i, fma(a, load<F32>(cos + i), b * load<F32>(low + i)));
+                store(y + i, fma(b, load<F32>(other + i), a * load<F32>(high + i)));
+            },
+            [&](int64_t i) {
+                const float a = x[i], b = y[i];
+                x[i] = a * cos[i] + b * low[i], y[i] = b * other[i] + a * high[i];
+            });
     }
 };

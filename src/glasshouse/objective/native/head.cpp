@@ -63,7 +63,7 @@ struct Pass {
                     m = a > m ? a : m, m = b > m ? b : m;
                 }
             }
-        for (int64_t r = 0; r < n * TILE; r++) peak[r] = largest(most[r]);
+        for (int64_t r = 0; r < n * TILE; r++) peak[r] = peak_of(most[r]);
     }
 
     // One tile, of tokens from `first` on: log-probabilities and entropies; logits become, but for a factor for each
@@ -75,8 +75,9 @@ struct Pass {
             if (r >= n) continue;
             const int64_t target = h.target[first + r];
             float &at_target = x[target / PANEL * PIECE + r * PANEL + target % PANEL];
-            const float logit = at_target;
+            const float below_target = at_target - peak[r], e_target = expf(below_target);
             const bool keeps_logits = h.d_entropy;
+            at_target = -INFINITY;  // summed apart: 1 - p is then exact to rounding however near p is to 1
             F32 total{}, mean{};
             for (int64_t p = 0; p < v; p++)
                 for (int i = 0; i < PANEL; i += LANES) {
@@ -86,14 +87,15 @@ struct Pass {
                     if (h.entropy) mean += below > splat(-INFINITY) ? e * below : F32{};
                     if (!keeps_logits) store(at, e);
                 }
-            const float all = sum(total), log_all = logf(all);
-            h.logp[first + r] = logit - peak[r] - log_all;
-            const float entropy = h.entropy ? log_all - sum(mean) / all : 0.0f;
+            const float others = sum(total), all = others + e_target, log_all = logf(all);
+            const float logp_target = e_target > 0.5f ? -log1pf(others / e_target) : below_target - log_all;
+            h.logp[first + r] = logp_target;
+            const float entropy = h.entropy ? log_all - (sum(mean) + e_target * below_target) / all : 0.0f;
             if (h.entropy) h.entropy[first + r] = entropy;
             if (!h.d_logp) continue;
             const float a = h.d_logp[first + r];
             if (!keeps_logits) {
-                at_target -= all;
+                at_target = -others;
                 factor[r] = -a / all;
                 continue;
             }
@@ -105,7 +107,7 @@ struct Pass {
                     const F32 spread = logp > splat(-INFINITY) ? logp + entropy : F32{};
                     store(at, -(a + b * spread) * exponential(logp));
                 }
-            at_target += a;
+            at_target = (a * others - b * e_target * (logp_target + entropy)) / all;
             factor[r] = 1.0f;
         }
     }
@@ -163,9 +165,8 @@ struct Pass {
                     tiles_of(begin, i, mine.end - i < BLOCK ? mine.end - i : BLOCK);
                 if (!h.d_logp) continue;
 #pragma omp barrier
-                const Range pieces = share(v * d, thread, n_threads);
-                for (int64_t unit = pieces.begin; unit < pieces.end; unit++)
-                    weight_gradient(error, v, x, d, n, gradient, unit / d, unit % d, begin > 0);
+                const WeightGradient product{error, v, x, d, n, gradient};
+                product.compute(share(product.units(), thread, n_threads), begin > 0);
 #pragma omp barrier
             }
         }

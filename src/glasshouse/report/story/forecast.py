@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from glasshouse.report.records import Record, RunRecords, mapping
+from glasshouse.report.records import JUDGES, Record, RunRecords, mapping
 from glasshouse.report.story.whole import bits_per_byte, n_parameters, total_cost
 from glasshouse.report.units import format_bytes, format_count, format_energy, format_seconds
 
@@ -39,8 +39,9 @@ def comparisons(records: RunRecords) -> list[Comparison]:
 
 
 def _predicted_seconds(stages: Record, name: str) -> float:
-    """Evaluations are planned one by one and told as one."""
-    parts = [part for planned, part in stages.items() if planned == name or planned.startswith(f"{name}-")]
+    """What judges is planned one by one and told as one."""
+    told_as_one = JUDGES if name == "evals" else (name,)
+    parts = [part for planned, part in stages.items() if planned == name or planned.split("-")[0] in told_as_one]
     return sum(mapping(part).get("seconds") or 0 for part in parts)
 
 

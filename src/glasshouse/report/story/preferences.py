@@ -204,6 +204,8 @@ def _verdict(records: RunRecords, result: Record) -> str:
             before, after = take(around[0]), take(around[1])
             if before and after:
                 sentences.append(what.format(*(format_share(score["value"], 1) for score in (before, after))))
+        if sentences:
+            sentences.append("both times the questions were the same ones, which no training asked")
     elif None not in (result.get("reward_before"), result.get("reward_after")):
         judged = result.get("n_judged") or result.get("n_prompts") or 0
         unseen = " that it never learned from" if result.get("is_held_out") else ""

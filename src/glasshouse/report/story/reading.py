@@ -60,6 +60,8 @@ def _corpus_sentence(summary: Record) -> str:
     text += f"{format_bytes(summary.get('n_bytes', 0))} in {kept} were kept."
     if held := summary.get("n_holdout_documents"):
         text += f" {plural(held, 'document')} of these were held back from training, to measure with."
+    if planted := mapping(summary.get("canaries")).get("n_planted"):
+        text += f" {plural(planted, 'sentence')} with invented secrets were planted among them, to measure with."
     if problems := summary.get("n_problems"):
         things = "1 file or line" if problems == 1 else f"{problems:,} files or lines"
         text += f" {things} could not be read: see corpus/problems.jsonl."

@@ -1,13 +1,16 @@
 // The shell: which page is shown, light or dark, and the list of shortcuts.
 
 import { get } from "./api.js";
+import { createCardPage } from "./card.js";
 import { createChatPage } from "./chat.js";
+import { createComparePage } from "./compare.js";
 import { createCompletePage } from "./complete.js";
 import { h, isTyping, notify } from "./dom.js";
+import { createExplainPage } from "./explain.js";
 import { createLabelPage } from "./label.js";
 import { createRunsPage } from "./runs.js";
 
-const PAGES = { chat: createChatPage, complete: createCompletePage, runs: createRunsPage, label: createLabelPage };
+const PAGES = { chat: createChatPage, complete: createCompletePage, explain: createExplainPage, runs: createRunsPage, label: createLabelPage, compare: createComparePage, card: createCardPage };
 const made = {};
 const main = document.getElementById("main");
 let shown = null;
@@ -24,7 +27,7 @@ async function route() {
     main.replaceChildren(shown.element);
   }
   for (const link of document.querySelectorAll("nav [data-page]")) {
-    if (link.dataset.page === key) link.setAttribute("aria-current", "page");
+    if (link.dataset.page === key) { link.setAttribute("aria-current", "page"); link.scrollIntoView({ inline: "nearest", block: "nearest" }); }
     else link.removeAttribute("aria-current");
   }
   document.title = `${key[0].toUpperCase()}${key.slice(1)} · Glasshouse studio`;
@@ -39,11 +42,14 @@ function switchTheme() {
 }
 
 const SHORTCUTS = [
-  ["Everywhere", [["1  2  3  4", "Chat, Complete, Runs, Label"], ["?", "this list"]]],
+  ["Everywhere", [["1 … 6", "from page to page"], ["?", "this list"]]],
   ["Chat", [["Enter", "send"], ["Shift + Enter", "new line"], ["Esc", "stop the answer"], ["/", "to the question field"],
-    ["n", "new conversation"], ["e", "edit the last question"], ["r", "answer again"], ["c", "copy the last answer"]]],
+    ["n", "new conversation"], ["e", "edit the last question"], ["r", "answer again"], ["c", "copy the last answer"], ["t", "where the last answer comes from"]]],
   ["Complete", [["Ctrl + Enter", "write on"], ["Alt + 1 … 9", "choose the next token"], ["Alt + ←", "take back one token"],
     ["← →", "from token to token"], ["↓  or Enter", "to a token's alternatives"], ["Esc", "stop, or close"]]],
+  ["Explain", [["Ctrl + Enter", "answer"], ["← →", "from token to token"], ["Alt + 1 … 4", "layers, attention, attribution, patching"],
+    ["← → ↑ ↓", "inside a map, from cell to cell"]]],
+  ["Compare", [["Ctrl + Enter", "compare"], ["← →", "from token to token"], ["Esc", "stop"]]],
   ["Label", [["Ctrl + Enter", "submit"], ["s", "skip"], ["f", "flag"], ["1 … 9", "rank, or rate"], ["↑ ↓", "move an answer; half a step is a tie"],
     ["g  b", "good, bad"]]],
 ];
@@ -64,7 +70,7 @@ document.getElementById("help").addEventListener("click", showShortcuts);
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || isTyping(event)) return;
   if (event.key === "?") showShortcuts();
-  else if ("1234".includes(event.key)) location.hash = `#/${Object.keys(PAGES)[event.key - 1]}`;
+  else if ("123456".includes(event.key)) location.hash = `#/${Object.keys(PAGES)[event.key - 1]}`;
   else return;
   event.preventDefault();
 });

@@ -4,8 +4,9 @@ import { get, send, stream } from "./api.js";
 import { createTurn, createWelcome, lastTurn } from "./chat_turn.js";
 import { messagesFor, newestEnd, newId, path, toConversation, toMarkdown } from "./chat_tree.js";
 import { copy, download, h, iconButton, icon, isTyping, notify } from "./dom.js";
-import { newSubmissionId } from "./label_outbox.js";
+import { createOutbox, newSubmissionId } from "./label_outbox.js";
 import { createSettings } from "./settings.js";
+import { createTracePanel } from "./trace.js";
 
 const DEFAULT_MAX_TOKENS = 512;
 const SAVE_AFTER_MS = 600;
@@ -40,8 +41,10 @@ export function createChatPage(models) {
         } else {
           which.revision = (await send("PUT", `/studio/api/chats/${which.id}`, content(which))).revision;
         }
+        which.isUnsaved = false;
         await loadList();
       } catch (error) {
+        which.isUnsaved = error.status === 0;
         notify(error.message);
         if (error.status === 409) { chats.delete(which.id); if (which === chat) await open(which.id); }
       }
@@ -151,27 +154,38 @@ export function createChatPage(models) {
     chat.models = spoken;
   }
 
-  const judging = new Set(); // answers of which a judgement is on its way
+  const outbox = createOutbox({ prefix: "glasshouse-judgement:", ask: send, onchange: () => {
+    if (!outbox.waiting().length) for (const which of new Set([chat, ...chats.values()])) if (which.isUnsaved) save(which);
+  } });
 
-  /** A thumb or a better answer goes to the campaign "chat" of the labels; what is shown is what arrived there. */
+  /** A thumb or a better answer goes to the campaign "chat" of the labels, at once or when the server is there again. */
   async function judge(turn, lane, change) {
     const which = chat;
     const answer = turn.answers[lane];
-    if (judging.has(answer)) return;
-    const next = { is_good: answer.is_good ?? null, better: answer.better ?? "", ...change };
+    const before = { is_good: answer.is_good ?? null, better: answer.better ?? "" };
+    const next = { ...before, ...change };
     if (next.better) next.is_good ??= false; // who writes a better one does not find this one good enough
-    judging.add(answer);
-    try {
-      const prompt = messagesFor(which, turn, lane);
-      await send("POST", "/studio/api/labels/chat", { submission_id: newSubmissionId(), model: answer.model, prompt, answer: answer.text, ...next });
-      Object.assign(answer, next);
+    const show = (said) => {
+      Object.assign(answer, said);
       if (which === chat) turns.get(turn.id)?.update(lane);
       save(which);
-    } catch (error) {
-      notify(error.message);
-    } finally {
-      judging.delete(answer);
+    };
+    const id = newSubmissionId();
+    show(next);
+    await outbox.add(id, "/studio/api/labels/chat", { model: answer.model, prompt: messagesFor(which, turn, lane), answer: answer.text, ...next });
+    await which.saving; // what it has to say is said first
+    const left = outbox.waiting().find((entry) => entry.id === id);
+    if (left?.refusal) {
+      outbox.drop(id);
+      show(before);
     }
+    if (left) notify(left.refusal ?? "Kept in this browser until the server answers.");
+  }
+
+  /** Where an answer comes from: told in the panel, marked in `body`. */
+  function trace(turn, lane, body) {
+    openPanel("trace");
+    tracing.show(turn.answers[lane], messagesFor(chat, turn, lane), body);
   }
 
   function stop() {
@@ -188,6 +202,7 @@ export function createChatPage(models) {
     edit: (turn, text) => ask(text, turn.parent),
     again,
     judge,
+    trace,
     drawn: follow,
     goTo: (turn) => { chat.head = newestEnd(chat, turn); draw(); save(); },
   };
@@ -209,6 +224,7 @@ export function createChatPage(models) {
   composer.addEventListener("submit", (event) => { event.preventDefault(); submit(); });
   const scroller = h("div", { class: "scroller", tabindex: "-1" }, thread);
   const settings = createSettings(() => chat, saveSoon, () => openPanel(null));
+  const tracing = createTracePanel(() => openPanel(null));
   const exporter = h("details", { class: "menu" },
     h("summary", { class: "icon", "aria-label": "Export this conversation", title: "Export" }, icon("export")),
     h("div", {},
@@ -222,9 +238,10 @@ export function createChatPage(models) {
         title, pickers, exporter,
         iconButton("sliders", "Settings", () => openPanel(element.dataset.panel === "settings" ? null : "settings"), { "data-act": "settings" })),
       scroller, h("div", { class: "composer-place" }, composer)),
-    settings.element);
+    settings.element, tracing.element);
 
   function openPanel(name) {
+    if (name !== "trace") tracing.clear();
     if (name) element.dataset.panel = name;
     else delete element.dataset.panel;
   }
@@ -289,6 +306,7 @@ export function createChatPage(models) {
   }
 
   function draw() {
+    if (element.dataset.panel === "trace") openPanel(null); // of an answer that is no longer shown
     title.value = chat.title;
     turns = new Map();
     const shown = path(chat);
@@ -327,6 +345,7 @@ export function createChatPage(models) {
       n: () => { location.hash = "#/chat/new"; },
       e: () => last && turns.get(last.id).edit(),
       r: () => last && !isSpeaking() && again(last, 0),
+      t: () => last && turns.get(last.id).trace(0),
       c: () => last && (copy(last.answers[0].text), notify("Copied.")),
     };
     if (!keys[event.key]) return;
@@ -344,6 +363,7 @@ export function createChatPage(models) {
   return {
     element,
     async show(id) {
+      outbox.flush(); // what was judged while the server was away
       if (id !== (chat.id ?? null) || !thread.hasChildNodes()) {
         try { await open(id); } catch (error) { notify(error.message); location.hash = "#/chat/new"; }
       }

@@ -7,7 +7,8 @@ import { markdown } from "./markdown.js";
 const REASONS = { length: "cut off here", cancelled: "stopped", error: "failed" };
 
 /** `act` is what the page does: chat(), isLive(answer), edit(turn, text), again(turn, lane), goTo(turn), drawn(),
- *  judge(turn, lane, change): a thumb or a better answer, kept among the labels. */
+ *  judge(turn, lane, change): a thumb or a better answer, kept among the labels; trace(turn, lane, body): where the
+ *  answer in `body` comes from. */
 export function createTurn(turn, act) {
   const question = h("div", { class: "question" }, h("p", { class: "said" }, turn.question));
   const tools = h("div", { class: "turn-tools" },
@@ -17,7 +18,7 @@ export function createTurn(turn, act) {
   const answers = turn.answers.map((answer, lane) => createAnswer(turn, lane, act));
   const element = h("article", { class: `turn lanes-${turn.answers.length}`, "aria-label": `Question: ${turn.question.slice(0, 80)}`, "data-turn": turn.id },
     question, h("div", { class: "answers" }, answers.map((answer) => answer.element)));
-  return { element, update: (lane) => answers[lane].update(), edit: () => edit(turn, question, act) };
+  return { element, update: (lane) => answers[lane].update(), trace: (lane) => answers[lane].trace(), edit: () => edit(turn, question, act) };
 }
 
 /** ‹ 2/3 › where the same place was asked more than once. */
@@ -61,16 +62,26 @@ function createAnswer(turn, lane, act) {
   const meta = h("p", { class: "meta" });
   const copyButton = iconButton("copy", "Copy this answer", () => copy(turn.answers[lane].text, copyButton), { "data-act": "copy" });
   const again = iconButton("again", "Answer again", () => act.again(turn, lane), { "data-act": "again" });
+  const traceButton = iconButton("trace", "Where does this come from? (t)", trace, { "data-act": "trace" });
   const thumb = (isGood, name, label) => iconButton(name, label, (event) => {
     if (event.detail < 2) act.judge(turn, lane, { is_good: turn.answers[lane].is_good === isGood ? null : isGood }); // a double click is one
   }, { "data-act": name });
   const thumbs = [[true, thumb(true, "up", "Good answer")], [false, thumb(false, "down", "Bad answer")]];
   const betterButton = iconButton("edit", "Write a better answer", writeBetter, { "data-act": "better" });
   const better = h("div", { class: "better" });
-  const foot = h("footer", {}, meta, h("div", { class: "turn-tools" }, thumbs.map(([, button]) => button), betterButton, copyButton, again));
+  const foot = h("footer", {}, meta, h("div", { class: "turn-tools" }, thumbs.map(([, button]) => button), betterButton, traceButton, copyButton, again));
   const element = h("section", { class: "answer", "aria-label": `Answer of ${turn.answers[lane].model}` },
     h("h3", { class: "model" }, turn.answers[lane].model), body, foot, better);
   let drawn = null;
+
+  function trace() {
+    const answer = turn.answers[lane];
+    if (answer.text && !act.isLive(answer)) act.trace(turn, lane, body);
+  }
+
+  body.addEventListener("click", (event) => { // not while text is selected, nor on what has a use of its own
+    if (getSelection().isCollapsed && !event.target.closest("a, button, pre")) trace();
+  });
 
   function writeBetter() {
     const { text, better: written } = turn.answers[lane];
@@ -88,6 +99,7 @@ function createAnswer(turn, lane, act) {
     const answer = turn.answers[lane];
     const isLive = act.isLive(answer);
     element.classList.toggle("live", isLive);
+    body.classList.toggle("traceable", Boolean(answer.text) && !isLive);
     element.setAttribute("aria-busy", String(isLive));
     if (drawn !== answer.text) {
       drawn = answer.text;
@@ -112,7 +124,7 @@ function createAnswer(turn, lane, act) {
     setTimeout(() => requestAnimationFrame(() => { isWaiting = false; draw(); }), pause);
   }
   draw();
-  return { element, update };
+  return { element, update, trace };
 }
 
 function describe(answer) {

@@ -5,7 +5,7 @@ import { copy, download, h, iconButton, notify, put } from "./dom.js";
 import { createAgreement } from "./label_agreement.js";
 import { createOutbox } from "./label_outbox.js";
 import { createReview } from "./label_review.js";
-import { annotator, ask, AT, campaignPath, signIn, signOut } from "./label_session.js";
+import { annotator, ask, AT, campaignPath, mayAs, setRole, signIn, signOut } from "./label_session.js";
 import { createTaskView } from "./label_task.js";
 import { markdown } from "./markdown.js";
 
@@ -14,7 +14,7 @@ const KINDS = { demonstration: "Write an answer", ranking: "Rank the answers", t
 const TABS = { label: "Label", agreement: "Agreement", review: "Review" };
 
 export function createLabelPage() {
-  const outbox = createOutbox(changed);
+  const outbox = createOutbox({ prefix: "glasshouse-label:", ask, owner: () => annotator()?.name, onchange: changed });
   const listElement = h("ul", { class: "campaigns" });
   const who = h("div", { class: "who" });
   const main = h("section", { class: "label-main", "aria-label": "Campaign" });
@@ -42,7 +42,7 @@ export function createLabelPage() {
 
   function drawWho() {
     const me = annotator();
-    put(who, me && [h("span", { class: "name" }, me.name), h("button", { type: "button", class: "text", onclick: leave }, "Sign out")]);
+    put(who, me && [h("span", { class: "name" }, me.name), me.role !== "annotator" && h("span", { class: "hint" }, me.role), h("button", { type: "button", class: "text", onclick: leave }, "Sign out")]);
   }
 
   function leave() {
@@ -146,6 +146,7 @@ async function createCampaign(campaign, outbox, onprogress) {
   const task = createTaskView(campaign, outbox, onprogress, guide);
   const views = { label: task, agreement: createAgreement(campaign), review: createReview(campaign, outbox) };
   const links = Object.entries(TABS).map(([tab, text]) => h("a", { href: `#/label/${encodeURIComponent(campaign.name)}${tab === "label" ? "" : `/${tab}`}`, "data-tab": tab }, text));
+  const reviewLink = links.find((link) => link.dataset.tab === "review");
   const place = h("div", { class: "label-place" });
   const exportButton = iconButton("export", "Export the labels as JSON lines", exportLabels);
   const element = h("div", { class: "label-inside" },
@@ -177,6 +178,9 @@ async function createCampaign(campaign, outbox, onprogress) {
 
   async function refresh() {
     const now = await ask("GET", `${at}/progress`);
+    setRole(now.role);
+    reviewLink.hidden = !mayAs("reviewer");
+    exportButton.hidden = !mayAs("owner");
     put(progress, bar(now.n_done, now.n_items));
     figures.textContent = [`${now.n_done.toLocaleString()} of ${now.n_items.toLocaleString()} done`,
       `${now.n_mine.toLocaleString()} label${now.n_mine === 1 ? "" : "s"} by you`,

@@ -1,4 +1,4 @@
-// Who labels in this tab: a name and a key, sent with every request of the Label page.
+// Who labels in this tab: a name, a role and a key; the key is sent with every request of the Label page.
 
 import { request } from "./api.js";
 
@@ -11,8 +11,17 @@ export function annotator() {
 
 export async function signIn(name, key) {
   const headers = { "X-Annotator-Key": key };
-  const { annotator: found } = await (await request("POST", `${AT}/sign-in`, { name }, { headers })).json();
-  sessionStorage.setItem(KEPT, JSON.stringify({ name: found, key }));
+  const { annotator: found, role } = await (await request("POST", `${AT}/sign-in`, { name }, { headers })).json();
+  sessionStorage.setItem(KEPT, JSON.stringify({ name: found, key, role }));
+}
+
+const ROLES = ["annotator", "reviewer", "owner"]; // each may do what those before may
+/** What the server goes by; here it only decides what is shown. */
+export const mayAs = (role) => ROLES.indexOf(annotator()?.role) >= ROLES.indexOf(role);
+
+export function setRole(role) {
+  const me = annotator();
+  if (me && me.role !== role) sessionStorage.setItem(KEPT, JSON.stringify({ ...me, role }));
 }
 
 export const signOut = () => sessionStorage.removeItem(KEPT);

@@ -169,7 +169,7 @@ function createRun(name) {
       h("h1", {}, run.headline.title), h("p", { class: "lead" }, run.headline.lead),
       run.headline.status && run.state !== "running" ? h("p", { class: "note" }, run.headline.status) : null,
       h("dl", { class: "figures" }, run.headline.figures.map((figure) => h("div", {}, h("dt", {}, figure.label), h("dd", {}, figure.value, figure.range ? h("span", { class: "range", title: "95 % interval" }, figure.range) : null)))),
-      run.has_report ? h("p", {}, h("a", { class: "button", href: `/studio/runs/${encodeURIComponent(name)}/report.html?key=${run.report_key}`, target: "_blank", rel: "noopener" }, "Read the whole report", icon("open"))) : null);
+      h("p", { class: "pickers" }, run.has_report ? h("a", { class: "button", href: `/studio/runs/${encodeURIComponent(name)}/report.html?key=${run.report_key}`, target: "_blank", rel: "noopener" }, "Read the whole report", icon("open")) : null, h("a", { class: "button", href: `#/card/${encodeURIComponent(name)}` }, "Model card")));
     life.replaceChildren(...run.panes.map((pane) => h("li", { class: pane.is_done ? "done" : "open" },
       h("span", { class: "stage" }, pane.name), h("span", { class: "key" }, pane.key || "…"), h("span", { class: "caption" }, pane.caption),
       pane.notes.map((note) => h("span", { class: "hint" }, note)), h("span", { class: "took" }, pane.took.split(" · ").filter(Boolean).flatMap((part, i) => [h("span", {}, i ? `· ${part}` : part), " "])))));

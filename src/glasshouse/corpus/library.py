@@ -1,0 +1,148 @@
+"""The standard library as facts, by introspection: every public, documented name with its docstring's first sentence.
+
+Left out: methods and constants; names whose summary is empty, inherited, or longer than 72 characters.
+"""
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+
+from glasshouse.core.errors import DataError
+from glasshouse.corpus.phrasing import PROSE_WORD, fit_prose, is_held_out
+from glasshouse.corpus.sentence import MIN_CHARS, first_sentence
+from glasshouse.corpus.stdlib import own_docstring, public_members, public_modules, signature_text
+
+MIN_SUMMARY_CHARS, MAX_SUMMARY_CHARS = MIN_CHARS, 72  # of first sentences, 17 in 20 are no longer
+MAX_SIGNATURE_CHARS = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What is taught about one name.  `name` is as one writes it: `shutil.copytree`, `json`, `len`."""
+
+    name: str
+    module: str
+    kind: str  # "function", "class" or "module"
+    summary: str
+    signature: str | None = None  # `(src, dst)`; None where unknown, uninformative or too long
+    is_unique: bool = False  # whether nothing else public has this bare name
+
+    @property
+    def bare(self) -> str:
+        """The last part of the name: `copytree`."""
+        return self.name.rpartition(".")[2]
+
+    def answer(self, kind: str) -> str:
+        """The one right answer to a question of a kind."""
+        match kind:
+            case "summary":  # the name first: found in the question once, then read from where it was just written
+                return f"`{self.name}`: {self.summary}"
+            case "signature":
+                return f"{self.bare}{self.signature}"
+            case "module":
+                return f"It is in {self.module}."
+        raise ValueError(f"a question's kind is one of summary, signature, module; got {kind!r}")
+
+
+class Library:
+    """The facts, and every name that exists, so that no made-up name is real by accident.
+
+    >>> library = Library.introspect()
+    >>> [fact.summary for fact in library.facts if fact.name == "shutil.rmtree"]
+    ['Recursively delete a directory tree.']
+    """
+
+    def __init__(self, facts: Sequence[Fact], existing: frozenset[str], prose: Sequence[str] = ()) -> None:
+        self.facts = tuple(facts)
+        self.existing = existing  # qualified and bare, documented or not
+        self.taught = tuple(fact for fact in self.facts if not is_held_out(fact.name))
+        self.held_out = tuple(fact for fact in self.facts if is_held_out(fact.name))
+        self.members = tuple(fact for fact in self.taught if "." in fact.name)
+        self.asked = {
+            "summary": self.taught,
+            "signature": tuple(fact for fact in self.taught if fact.signature is not None),
+            "module": tuple(fact for fact in self.members if fact.is_unique),
+        }
+        self.prose = tuple(prose) or ("and",)  # distinct words, for company; none of them a name
+        self.words = tuple(sorted({word for fact in self.members for word in _words(fact.bare) if len(word) > 2}))
+
+    @staticmethod
+    @cache
+    def introspect() -> "Library":
+        """The library of the running interpreter: about 2,200 facts in two seconds, once a process.
+
+        A fresh interpreter does the looking: what a process has imported changes what is there to see (torch replaces
+        `inspect.getfile`; every import adds names to its parent), and a resumed run must be taught the same as a whole
+        one.  Raises `DataError` where that interpreter fails.
+        """
+        code = "from glasshouse.corpus.library import Library; Library.introspect_here().print_json()"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        if done.returncode != 0:
+            raise DataError(f"the standard library could not be looked into: {done.stderr.strip()[-300:]}")
+        record = json.loads(done.stdout.splitlines()[-1])
+        return Library([Fact(**fact) for fact in record["facts"]], frozenset(record["existing"]), record["prose"])
+
+    def print_json(self) -> None:
+        facts = [asdict(fact) for fact in self.facts]
+        print(json.dumps({"facts": facts, "existing": sorted(self.existing), "prose": self.prose}))
+
+    @staticmethod
+    def introspect_here() -> "Library":
+        """The library as this process sees it, which depends on what it has imported."""
+        modules = public_modules()
+        # Plain modules first: an object listed in both `asyncio` and `asyncio.tasks` is taught as the former.
+        modules.sort(key=lambda pair: (pair[0].count("."), pair[0]))
+        existing = {*sys.stdlib_module_names, *(name for name, _ in modules)}
+        facts: list[Fact] = []
+        homes: set[tuple[str, int]] = set()
+        bare_count: Counter[str] = Counter()
+        prose_words: set[str] = set()
+        for name, module in modules:
+            prose_words.update(re.findall(PROSE_WORD, own_docstring(module) or ""))
+            prefix = "" if name == "builtins" else f"{name}."
+            # Dunder names are the machinery's (`__warningregistry__` comes and goes), and no made-up name is one.
+            keys = [key for key in dir(module) if not key.startswith("__")]
+            existing.update(keys, (f"{prefix}{key}" for key in keys))
+            if prefix and (summary := summary_of(module)):
+                facts.append(Fact(name, name, "module", summary))
+            for key, value in public_members(name, module):
+                home = (name.partition(".")[0], id(value))
+                if home in homes:  # `asyncio.tasks.gather` is `asyncio.gather`
+                    continue
+                homes.add(home)
+                bare_count[key] += 1
+                prose_words.update(re.findall(PROSE_WORD, own_docstring(value) or ""))
+                if summary := summary_of(value):
+                    kind = "class" if inspect.isclass(value) else "function"
+                    signature = signature_text(value)
+                    is_short = signature is not None and len(key + signature) <= MAX_SIGNATURE_CHARS
+                    facts.append(Fact(f"{prefix}{key}", name, kind, summary, signature if is_short else None))
+        name_count = Counter(fact.name for fact in facts)
+        prose = fit_prose(prose_words, existing, {})
+        unambiguous = [fact for fact in facts if name_count[fact.name] == 1]
+        bare_count.update(name.rpartition(".")[2] for name, _ in modules)  # `time` alone is the module, not time.time
+        return Library([_with_uniqueness(fact, bare_count) for fact in unambiguous], frozenset(existing), prose)
+
+
+def _with_uniqueness(fact: Fact, bare_count: Counter[str]) -> Fact:
+    is_unique = fact.kind != "module" and bare_count[fact.bare] == 1
+    return Fact(fact.name, fact.module, fact.kind, fact.summary, fact.signature, is_unique)
+
+
+def summary_of(value: object) -> str | None:
+    """The first sentence of an object's own docstring on one line, or None if it is no use as an answer.
+
+    `"rmtree(path) -> None\\n\\nDelete a tree.  Slowly."` -> `"Delete a tree."`
+    """
+    text = own_docstring(value)
+    return None if text is None else first_sentence(text, MAX_SUMMARY_CHARS)
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]

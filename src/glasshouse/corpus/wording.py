@@ -1,0 +1,331 @@
+"""Every wording of a question, trained or held out, of the standard library and of somebody's own text: one table.
+
+`(a|b|)` in a phrasing is one of its alternatives, drawn each time (`phrasing.spell_out`).  Held-out phrasings are never
+trained; some are long, some short, some colloquial.  The order of a table is part of what a seed means.
+
+With 33 fixed phrasings on modules a small model answered 44 % in held-out ones, with those below 86 %: what it has to
+learn is which words do not matter.  Names of code are put in backticks now and then (a plain name and one in backticks
+are cut into different tokens); names of sections and sentences are words, and most have marks around them.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+Subject = Literal["library", "text"]
+Table = tuple[tuple[str, tuple[Subject, ...]], ...]  # wordings in order, and whom each is for
+
+
+def both(*wordings: str) -> Table:
+    return tuple((wording, ("library", "text")) for wording in wordings)
+
+
+def library(*wordings: str) -> Table:
+    return tuple((wording, ("library",)) for wording in wordings)
+
+
+def text(*wordings: str) -> Table:
+    return tuple((wording, ("text",)) for wording in wordings)
+
+
+TRAINED: dict[str, Table] = {
+    "summary": (
+        *both(
+            "What does {name} do?",
+            "What is {name}?",
+            "what is {name} for",
+            "what does {name} do",
+            "Explain {name}.",
+            "Explain {name} to me, please.",
+            "Tell me about {name}.",
+            "tell me about {name}",
+            "Describe {name} in one sentence.",
+            "Describe {name} briefly.",
+            "What is {name} used for?",
+            "I found {name} in some code. What does it do?",
+            "When would I use {name}?",
+            "Why would anybody use {name}?",
+            "{name}?",
+            "{name}",
+            "{name}: what is it?",
+            "{name} please",
+            "So {name}, what is that?",
+            "Can you tell me what {name} does?",
+            "Could you describe what {name} does?",
+            "Do you know {name}?",
+            "Do you know what {name} is?",
+            "Please summarise {name} for me.",
+            "Summary of {name}",
+            "The program uses {name}, what is it?",
+            "There is {name} in this file. What is it there for?",
+            "What happens if I use {name}?",
+            "I want to understand {name}.",
+            "I do not understand {name}. Help me.",
+            "How should I think of {name}?",
+            "Give me a short description of {name}.",
+            "Give me an idea of {name}.",
+            "What can {name} be used for?",
+            "What can I do with {name}?",
+            "Docs for {name}?",
+            "docstring of {name}",
+            "What would {name} do for me?",
+            "Say in a few words what {name} is.",
+            "I keep seeing {name} and wonder what it is.",
+            "we use {name} at work, but what is it really",
+            "My friend told me to use {name}. What is it?",
+        ),
+        *library(
+            "The manual mentions {name}; what does it do?",
+            "In Python, what is {name}?",
+            "python {name}",
+        ),
+        *both(
+            "help with {name}",
+            "how does {name} work",
+            "In short: {name}?",
+        ),
+        *library("What is the role of {name} in Python?"),
+        *both(
+            "what's {name}",
+            "Is there a simple explanation of {name}?",
+            "define {name}",
+        ),
+    ),
+    "signature": both(
+        "(What|Which) (arguments|parameters|inputs|values) does {name} (take|accept|need|want|expect|have)?",
+        "(What is|Show me|Write down|Give me|Tell me|I need|Do you know|State) the (signature|parameters|argument "
+        "list|arguments|parameter list) of {name}( please| again|)(?|.)",
+        "(signature|parameters|arguments|args|params|usage|inputs) (of|to) {name}(?| please|)",
+        "{name}( |: |, )(signature|arguments|parameters|args|params|how to call)(?|)",
+        "(How do I|How can I|How should one|how to) (call|invoke|run) {name}( correctly| in my program|)?",
+        "I (want|have|need|would like|am about) to (call|use) {name}. "
+        "(What are its arguments|Which parameters does it have|What goes between the brackets|What do I write)?",
+        "What (do I put|goes|belongs) (between|inside|in) the (brackets|parentheses) of {name}?",
+        "What does a call (of|to) {name} look like?",
+        "In what order does {name} take its (arguments|parameters)?",
+        "Does {name} take (arguments|parameters|anything)(, and which|)?",
+        "(I never remember|I do not know|Nobody here knows) (how {name} is called|the arguments of {name}|what {name} "
+        "takes). (Can you help|Help me|What are they|Show me|Do you know them)?",
+        "(List|Name|Enumerate|Recite) the (parameters|arguments|inputs) of {name}( for me|)(, please|).",
+        "(Help me call|Let us call|We must call|I cannot call) {name}(; what are the parameters|: which arguments|. "
+        "How)?",
+    ),
+    "module": library(
+        "(Which|What) (module|package|file|library|section)( of Python| of the standard library| in the library|) "
+        "(has|holds|contains|offers|exports|includes|gives me|comes with|owns) {name}?",
+        "(Where|From where) (do I get|can I get|comes|can one import|is|could I import) {name}( from|)( in Python|)?",
+        "(Where|In which module|In which file|In what library|In what place) "
+        "(does {name} live|is {name}|does {name} sit|is {name} kept|can {name} be seen|is {name} declared)?",
+        "(Which module|What) (do I import|should I import|must be imported|has to be imported) "
+        "(for|to use|to get|before I use) {name}?",
+        "(Tell me|Name|Say|Give me|I need|Show me|Do you know) the (module|home|origin|import|source) of {name}.",
+        "(From which module do I get|Which import gives me|What import brings|Which import is needed for) {name}?",
+        "(How do I import|How can I import|import|please import) {name}( from where| from what|)?",
+        "{name}(:|,|)( which module| module| where from| import| home| from where| is where)?",
+        "(They use|I want to use|This file uses|I need|My teacher used) {name}( here| without an import|). "
+        "(Where is it from|Which module has it|What must I import|Which module is it in)?",
+        "(Python does not know|It cannot see|I get an error because of|It complains about|NameError:) {name}( here|). "
+        "(Which module has it|What do I import|From which module should it come|What import is missing)?",
+        "To which (module|library|package|file) does {name} belong?",
+        "(where is|whereabouts is|wheres|where lives|home of|module of|source of|origin of) {name}",
+        "(Say|Tell me|I must know|I ask myself|Do you know) (where {name} comes from|which module {name} is "
+        "from|which module has {name}|what to import for {name}).",
+    ),
+    "file": text(
+        "Which file is {name} in?",
+        "Which file has {name}?",
+        "Where is {name} defined?",
+        "where is {name}",
+        "File of {name}?",
+        "Tell me the file that has {name}.",
+        "Name the file of {name}.",
+        "{name} is in which file?",
+        "Where does {name} live?",
+        "What file should I open for {name}?",
+        "I want to change {name}. Which file is it in?",
+        "Do you know where {name} is?",
+    ),
+    "section": text(
+        'What does "{name}" say?',
+        'What does the section "{name}" say?',
+        'What is "{name}" about?',
+        "What is `{name}` about?",
+        'How does the section "{name}" begin?',
+        'What is written under "{name}"?',
+        "what is in the section {name}",
+        "what is {name} about",
+        "What is {name}?",
+        'Tell me about "{name}".',
+        "tell me about {name}",
+        'Explain "{name}".',
+        'Please explain "{name}" to me.',
+        'Summarise "{name}".',
+        'In one sentence: "{name}"?',
+        'There is a section "{name}". What is in it?',
+        'I am looking at "{name}". What does it say?',
+        'What do I find under "{name}"?',
+        'Read me the beginning of "{name}".',
+        'Say in one sentence what "{name}" says.',
+        'Can you tell me what "{name}" says?',
+        'Do you know the section "{name}"?',
+        'What does the text say under "{name}"?',
+        'The heading is "{name}". How does it go on?',
+        'Help me with "{name}".',
+        'section "{name}"',
+        '"{name}"',
+        '"{name}"?',
+        "{name}?",
+        "{name}",
+    ),
+    "passage": text(
+        'What comes after "{name}"?',
+        'what comes after "{name}"',
+        'What is the sentence after "{name}"?',
+        'Which sentence follows "{name}"?',
+        'How does it go on after "{name}"?',
+        'Continue: "{name}"',
+        'Go on: "{name}"',
+        'Continue this: "{name}"',
+        '"{name}" And then?',
+        '"{name}" What comes next?',
+        '"{name}" Go on.',
+        'The text says "{name}" What is next?',
+        'I am reading "{name}" How does it continue?',
+        'Tell me what stands behind "{name}".',
+        'Give me the sentence that follows "{name}".',
+        'Do you know what comes after "{name}"?',
+        'next sentence after "{name}"',
+        '"{name}"',
+        "{name}",
+    ),
+}
+HELD_OUT: dict[str, Table] = {
+    "summary": both(
+        "In one line, what is the purpose of `{name}`?",
+        "hey, whats {name} good for?",
+        "I am reading a colleague's script and it calls `{name}` in several places. Could you explain what that does?",
+        "{name} - meaning?",
+        "How would you explain {name} to a beginner?",
+        "Remind me what `{name}` is about.",
+    ),
+    "signature": both(
+        "Which arguments can I pass to `{name}`?",
+        "whats the call signature for {name}",
+        "I forgot how to call {name}, could you remind me of its parameters?",
+    ),
+    "module": library(
+        "Which part of the standard library provides `{name}`?",
+        "where do i find {name}",
+        "My script says that {name} is not defined. Which module must I import it from?",
+    ),
+    "file": text(
+        "In what source file can `{name}` be found?",
+        "where do i find {name}",
+    ),
+    "section": text(
+        'Could you give me the main point of "{name}"?',
+        'hey, whats in "{name}"',
+        'I only have a minute before the meeting and need to know how the part called "{name}" starts.',
+        'Remind me what "{name}" was about.',
+    ),
+    "passage": text(
+        'I remember the words "{name}" but not how the story went on from there. Can you help me?',
+        'whats next after "{name}"',
+        'Please quote the line that directly succeeds "{name}"',
+    ),
+}
+# Put before and after one trained question in ten or so, so that a question does not stop being one in company.
+OPENERS: Table = (
+    *both(
+        "Hi, ",
+        "hi ",
+        "Hello! ",
+        "Excuse me, ",
+        "Ok, ",
+    ),
+    *library("Now "),
+    *both("Quick question: "),
+    *library(
+        "A question about Python. ",
+        "I am new to Python. ",
+        "I am learning to program. ",
+        "I am reading some code. ",
+        "I am looking at an old program that my team wrote. ",
+        "This came up in a review today. ",
+        "I saw this in a tutorial and it was not explained. ",
+        "Our teacher gave us a list of names to learn. ",
+        "My program uses many modules and I am a bit lost. ",
+        "Before I use it, I would like to know more. ",
+        "You know the standard library well. ",
+    ),
+    *both("Sorry to ask again. "),
+    *library("Let us talk about Python. "),
+    *both("Next one: "),
+    *library(
+        "While debugging a server I met something new. ",
+        "There is a function call here that I have never seen before. ",
+        "Somebody on the internet says I should know this. ",
+    ),
+    *text(
+        "A question about the text. ",
+        "I am new here. ",
+        "I am reading this for the first time. ",
+        "This came up today. ",
+        "Before I go on, I would like to know more. ",
+        "You know this text well. ",
+        "I saw this and it was not explained. ",
+        "I am a bit lost. ",
+    ),
+)
+CLOSERS: Table = (
+    *both(
+        " Thanks!",
+        " thanks",
+        " Please.",
+        " Keep it short.",
+        " Just a short answer, please.",
+    ),
+    *library(
+        " I have never used it before.",
+        " It is used all over this project.",
+        " I could not tell from the code.",
+        " My editor shows nothing.",
+    ),
+    *both(" Answer as simply as you can."),
+    *library(" I have to explain it to my students."),
+    *both(" It is for a talk that I give tomorrow."),
+    *text(
+        " I have not read that far.",
+        " I have to explain it to somebody.",
+    ),
+)
+# Forms of a name that ask a kind of question by standing among random words.
+ALONE: dict[str, Table] = {
+    "summary": both("{name}", "`{name}`"),
+    "section": text('"{name}"', "`{name}`"),
+}
+WORDED = frozenset({"section", "passage"})  # kinds whose names are words
+
+
+def for_subject(table: Table, subject: Subject) -> tuple[str, ...]:
+    """`for_subject(OPENERS, "text")` -> `("Hi, ", "hi ", ...)`, in the order of the table."""
+    return tuple(wording for wording, subjects in table if subject in subjects)
+
+
+def by_kind(tables: Mapping[str, Table], subject: Subject) -> dict[str, tuple[str, ...]]:
+    """The wordings of each kind of question that the subject knows."""
+    found = {kind: for_subject(table, subject) for kind, table in tables.items()}
+    return {kind: wordings for kind, wordings in found.items() if wordings}
+
+
+def greetings(hello: str, identity: str, ability: str) -> tuple[tuple[str, str], ...]:
+    """What is said beside questions, and what is answered."""
+    return (
+        *((prompt, hello) for prompt in ("Hello!", "Hi", "hello there", "Good morning!")),
+        *(
+            (prompt, identity)
+            for prompt in ("Who are you?", "What are you?", "what is your name", "Tell me about yourself.")
+        ),
+        *((prompt, ability) for prompt in ("What can you do?", "How can you help me?", "help")),
+        *((prompt, "You are welcome.") for prompt in ("Thank you!", "thanks")),
+        *((prompt, "Goodbye!") for prompt in ("Goodbye!", "bye")),
+    )

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from glasshouse.plan import TrainingPath, training_bytes
+from glasshouse.model import TrainingPath, training_bytes
 from glasshouse.plan.shape import shape_of_width
 
 # width, vocabulary, tokens of a batch, tokens of a row, tokens of a microbatch where it is smaller

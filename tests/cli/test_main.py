@@ -97,7 +97,7 @@ def test_a_continuation_varies_where_a_chat_does_not(monkeypatch: pytest.MonkeyP
         (["trust", "runs/none"], 4, "no such directory"),
         (["trust", "runs/none", "--data", "nowhere"], 3, "no such folder of data"),
         (["trust", "runs/none", "--probes", "biass"], 2, 'Did you mean "bias"'),
-        (["moderation", "train", "runs/none", "--data", "nowhere.jsonl"], 3, "no such file"),
+        (["moderation", "train", "runs/none", "--data", "nowhere.jsonl"], 4, "no such directory"),
         (["generate", "runs/none", "x", "--temperature", "-1"], 2, "temperature"),
     ],
 )

@@ -5,7 +5,7 @@ import tiny
 import torch
 
 from glasshouse.core.errors import TrainingError
-from glasshouse.model import ModelConfig, estimate_training_bytes
+from glasshouse.model import ModelConfig, training_bytes
 from glasshouse.train import trainer as trainer_module
 from glasshouse.train.microbatch import fit_microbatch, is_out_of_memory, promising_microbatch
 
@@ -51,7 +51,7 @@ def test_the_real_error_of_the_cpu_is_known():
 
 
 def test_an_estimate_beyond_the_memory_is_not_tried():
-    room = estimate_training_bytes(SHAPE, 5000)
+    room = int(training_bytes(SHAPE, 16384, 5000))
     assert promising_microbatch(SHAPE, 16384, 64, room) == 4096
     assert promising_microbatch(SHAPE, 16384, 64, 0) == 64
 

@@ -17,8 +17,6 @@ from glasshouse.plan.ladder import Prediction as Prediction
 from glasshouse.plan.ladder import Rung as Rung
 from glasshouse.plan.ladder import Step as Step
 from glasshouse.plan.ladder import read_fit as read_fit
-from glasshouse.plan.memory import TrainingPath as TrainingPath
-from glasshouse.plan.memory import training_bytes as training_bytes
 from glasshouse.plan.planner import Measured as Measured
 from glasshouse.plan.planner import Plan as Plan
 from glasshouse.plan.planner import StagePlan as StagePlan

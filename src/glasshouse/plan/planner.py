@@ -12,9 +12,9 @@ from glasshouse.core.errors import ConfigError
 from glasshouse.core.terminal import format_seconds
 from glasshouse.meter import Cost, DeviceProfile, MeterConfig, predict_cost
 from glasshouse.model import ModelConfig, count_parameters, flops_per_token
+from glasshouse.model.memory import TrainingPath, training_bytes
 from glasshouse.plan.budget import Budget, DialConfig
 from glasshouse.plan.known_laws import SMALL
-from glasshouse.plan.memory import TrainingPath, training_bytes
 from glasshouse.plan.scaling import ScalingFit
 from glasshouse.plan.shape import shape_for
 

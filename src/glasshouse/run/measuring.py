@@ -15,11 +15,11 @@ from glasshouse.core.environment import default_device
 from glasshouse.corpus.sources import find_files
 from glasshouse.evals.trust import PROBES
 from glasshouse.meter import measure_device, peak_memory_bytes
-from glasshouse.model import ModelConfig, Transformer
+from glasshouse.model import ModelConfig, TrainingPath, Transformer
 from glasshouse.model.native import why_unavailable
 from glasshouse.objective import lm_loss
 from glasshouse.optim import build_optimizer
-from glasshouse.plan import SMALL, Measured, TrainingPath, read_fit
+from glasshouse.plan import SMALL, Measured, read_fit
 from glasshouse.run.recipe import FinetuneConfig, Recipe
 from glasshouse.train import TrainConfig
 

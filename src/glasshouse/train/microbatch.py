@@ -11,7 +11,7 @@ import torch
 
 from glasshouse.core.errors import TrainingError
 from glasshouse.core.terminal import format_bytes
-from glasshouse.model import ModelConfig, estimate_training_bytes
+from glasshouse.model import ModelConfig, training_bytes
 
 
 def fit_microbatch(attempt: Callable[[int], None], n_tokens: int, row_tokens: int, *, can_retry: bool = True) -> int:
@@ -43,7 +43,7 @@ def promising_microbatch(config: ModelConfig, n_tokens: int, row_tokens: int, fr
     """Where to begin: a CPU's system kills a process rather than refuse it memory, so it is estimated first."""
     free_bytes = psutil.virtual_memory().available if free_bytes is None else free_bytes
     tokens = n_tokens
-    while tokens > row_tokens and estimate_training_bytes(config, tokens) > free_bytes:
+    while tokens > row_tokens and training_bytes(config, n_tokens, tokens) > free_bytes:
         tokens = max(row_tokens, tokens // 2)
     return tokens
 

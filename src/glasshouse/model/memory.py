@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from glasshouse.model import ModelConfig, count_parameters
+from glasshouse.model.config import ModelConfig
+from glasshouse.model.size import count_parameters
 
 TrainingPath = Literal["torch", "native"]
 

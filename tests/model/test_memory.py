@@ -8,10 +8,10 @@ import torch
 
 from glasshouse.batch import LMBatch
 from glasshouse.model import ModelConfig, Transformer
+from glasshouse.model.memory import backward_bytes, muon_bytes, training_bytes
 from glasshouse.objective import lm_loss
 from glasshouse.optim import OptimConfig, build_optimizer
 from glasshouse.plan.dry_run import Trace
-from glasshouse.plan.memory import backward_bytes, muon_bytes, training_bytes
 from glasshouse.plan.shape import shape_of_width
 
 SHAPES = [(64, 4096, 2048), (160, 4096, 4096), (256, 1024, 2048)]

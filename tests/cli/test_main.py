@@ -63,9 +63,9 @@ def test_every_option_of_a_verb_is_explained(verb: str) -> None:
 
 def test_options_reach_the_verb(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[object] = []
-    monkeypatch.setattr("glasshouse.cli.life.show_plan", lambda *given: seen.extend(given))
+    monkeypatch.setattr("glasshouse.cli.planning.show_plan_here", lambda *given: seen.extend(given))
     main(["plan", "tiny/life", "--time", "10m", "--set", "a=1", "--set", "b=2"])
-    assert seen == ["tiny/life", ("a=1", "b=2"), {"time": "10m"}]
+    assert seen == ["tiny/life", ("a=1", "b=2"), {"time": "10m"}, {}, None, None, None]
 
 
 def test_a_continuation_varies_where_a_chat_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def test_a_continuation_varies_where_a_chat_does_not(monkeypatch: pytest.MonkeyP
         (["trust", "runs/none"], 4, "no such directory"),
         (["trust", "runs/none", "--data", "nowhere"], 3, "no such folder of data"),
         (["trust", "runs/none", "--probes", "biass"], 2, 'Did you mean "bias"'),
-        (["moderation", "train", "runs/none", "--data", "nowhere.jsonl"], 3, "no such file"),
+        (["moderation", "train", "runs/none", "--data", "nowhere.jsonl"], 4, "no such directory"),
         (["generate", "runs/none", "x", "--temperature", "-1"], 2, "temperature"),
     ],
 )

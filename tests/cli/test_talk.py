@@ -29,7 +29,7 @@ def test_options_reach_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     main(["chat", "m", *options])
     main(["generate", "m", "text", *options])
     main(["serve", "m", *options])
-    assert seen == [expected, expected, {"port": None, "host": None, **expected}]
+    assert seen == [expected, expected, {"port": None, "host": None, "moderation": None, **expected}]
 
 
 def test_what_smaller_weights_cost_is_said_beside_the_text(

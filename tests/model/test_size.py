@@ -1,8 +1,5 @@
 """Formulas against counting."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -13,7 +10,6 @@ from glasshouse.model import (
     ModelConfig,
     Transformer,
     count_parameters,
-    estimate_training_bytes,
     flops_per_token,
 )
 
@@ -27,6 +23,12 @@ PUBLISHED = {
     "qwen3-8b": 8_190_735_360,
     "llama-3.2-1b": 1_235_814_400,
     "llama-3.2-3b": 3_212_749_824,
+    "llama-3.1-8b": 8_030_261_248,
+    "llama-3.1-70b": 70_553_706_496,
+    "llama-3.1-405b": 405_853_388_800,
+    "llama-2-7b": 6_738_415_616,
+    "llama-2-13b": 13_015_864_320,
+    "llama-2-70b": 68_976_648_192,
 }
 
 
@@ -60,29 +62,3 @@ def test_flops_equal_torch_s_count(config: ModelConfig, seq_len: int) -> None:
     assert flops_per_token(config, seq_len, is_training=False) == pytest.approx(counted, rel=1e-9)
     counted += backward.get_total_flops() / (3 * seq_len)
     assert flops_per_token(config, seq_len) == pytest.approx(counted, rel=0.01)
-
-
-MEASURE = """
-import sys
-from glasshouse.core.environment import start_torch
-start_torch()
-import torch
-from glasshouse.meter import peak_memory_bytes
-from glasshouse.model import PRESETS, Transformer
-
-torch.set_num_threads(1)
-model = Transformer(PRESETS[sys.argv[1]])
-optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-ids_BT = torch.zeros(int(sys.argv[2]) // 128, 128, dtype=torch.long)
-for _ in range(2):
-    torch.nn.functional.cross_entropy(model(ids_BT).flatten(0, 1), ids_BT.flatten()).backward()
-    optimizer.step()
-    optimizer.zero_grad()
-print(peak_memory_bytes())
-"""
-
-
-@pytest.mark.parametrize(("preset", "n_tokens"), [("quickstart", 2048), ("quickstart", 8192), ("tiny", 16384)])
-def test_memory_is_near_what_a_training_process_takes(preset: str, n_tokens: int) -> None:
-    done = subprocess.run([sys.executable, "-c", MEASURE, preset, str(n_tokens)], capture_output=True, text=True)
-    assert estimate_training_bytes(PRESETS[preset], n_tokens) == pytest.approx(int(done.stdout), rel=0.3)

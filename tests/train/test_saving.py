@@ -3,8 +3,10 @@
 import errno
 import resource
 import signal
+import time
 
 import pytest
+from safetensors.torch import load_file
 from tiny import config_of, trainer_of, weights
 
 from glasshouse.core.errors import CheckpointError, ConfigError, TrainingError
@@ -31,6 +33,42 @@ def test_checkpoints_by_time_are_held_to_a_share_of_the_run(tmp_path, monkeypatc
         assert made.saver.is_due(7) is expected
     made.saver.config = config_of(checkpoint_every=None, checkpoint_every_s=None)
     assert made.saver.is_due(7) is False
+
+
+def test_training_goes_on_while_a_slow_disk_writes(tmp_path, monkeypatch):
+    """By the clock: not one step waits, and no second checkpoint is begun meanwhile."""
+    made = trainer_of(tmp_path, config_of(steps=40, checkpoint_every=None, checkpoint_every_s=0.0))
+    real, steps_at = saving.save_checkpoint, []
+
+    def slow(path, *args, **kwargs):
+        if "training_state" in kwargs and kwargs["training_state"] is not None and len(steps_at) < 2:
+            steps_at.append(made.state.step)
+            while made.state.step < steps_at[0] + 20:
+                time.sleep(0.005)
+            steps_at.append(made.state.step)
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(saving, "save_checkpoint", slow)
+    made.fit()
+    begun, ended = steps_at
+    assert ended - begun >= 20
+    trainer_of(tmp_path / "whole", config_of(steps=40)).fit()
+    assert all(weights(tmp_path)[k].equal(v) for k, v in weights(tmp_path / "whole").items())
+
+
+def test_what_is_written_beside_training_is_the_state_of_its_own_step(tmp_path):
+    made = trainer_of(tmp_path, config_of(steps=30))
+    made._begin()
+    for _ in range(3):
+        made._step()
+    expected = {name: p.detach().clone() for name, p in made.model.named_parameters()}
+    made._save(is_beside=True)
+    for _ in range(3):
+        made._step()
+    made.saver.finish()
+    stored = load_file(made.saver.newest() / "model.safetensors")
+    assert made.saver.newest().name == "step-00000003"
+    assert all(stored[name].equal(value) for name, value in expected.items())
 
 
 # ---- a full disk -----------------------------------------------------------------------------------------------------

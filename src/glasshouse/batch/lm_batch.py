@@ -6,6 +6,7 @@ Shapes: B rows, T tokens a row.  `n_bytes` is the UTF-8 length of the text behin
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -41,6 +42,35 @@ class LMBatch:
             self.targets_BT[start:stop],
             None if self.loss_mask_BT is None else self.loss_mask_BT[start:stop],
             None if self.document_BT is None else self.document_BT[start:stop],
+        )
+
+    def part(self, row: tuple[int, int], column: tuple[int, int] = (0, 1), multiple: int = 1) -> "LMBatch":
+        """What one of several processes computes: part `row[0]` of `row[1]` of the rows, and of those a stretch.
+
+        All parts have one shape, their stretches a multiple of `multiple`: what a part lacks is filled with copies
+        that never count.
+        """
+        n_rows, length = -(-self.n_rows // row[1]), -(-self.ids_BT.shape[1] // (column[1] * multiple)) * multiple
+        given = self.rows(row[0] * n_rows, (row[0] + 1) * n_rows) if row[0] * n_rows < self.n_rows else self.rows(0, 0)
+        missing = (n_rows - given.n_rows, length * column[1] - self.ids_BT.shape[1])
+        if any(missing):
+            given = given._filled_up(*missing, self)
+        cut = slice(column[0] * length, (column[0] + 1) * length)
+        tensors = (given.ids_BT, given.targets_BT, given.loss_mask_BT, given.document_BT)
+        return LMBatch(*(None if t is None else t[:, cut] for t in tensors))  # type: ignore[arg-type]
+
+    def _filled_up(self, n_rows: int, n_columns: int, like: "LMBatch") -> "LMBatch":
+        def fill(tensor: Tensor, row: Tensor) -> Tensor:
+            tensor = torch.cat((tensor, row.expand(n_rows, -1)))
+            return torch.cat((tensor, tensor[:, -1:].expand(-1, n_columns)), 1)
+
+        mask_BT = torch.ones_like(self.ids_BT, dtype=torch.bool) if self.loss_mask_BT is None else self.loss_mask_BT
+        mask_BT = F.pad(mask_BT, (0, n_columns, 0, n_rows))
+        document_BT = None
+        if self.document_BT is not None and like.document_BT is not None:
+            document_BT = fill(self.document_BT, like.document_BT[:1])
+        return LMBatch(
+            fill(self.ids_BT, like.ids_BT[:1]), fill(self.targets_BT, like.targets_BT[:1]), mask_BT, document_BT
         )
 
     def microbatches(self, microbatch_tokens: int | None) -> list["LMBatch"]:

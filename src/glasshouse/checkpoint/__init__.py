@@ -14,6 +14,10 @@ from glasshouse.checkpoint.manifest import step_folder as step_folder
 from glasshouse.checkpoint.manifest import verify as verify
 
 if TYPE_CHECKING:
+    from glasshouse.checkpoint.divided import WEIGHTS_PREFIX as WEIGHTS_PREFIX
+    from glasshouse.checkpoint.divided import load_divided as load_divided
+    from glasshouse.checkpoint.divided import save_divided as save_divided
+    from glasshouse.checkpoint.divided import stored_shapes as stored_shapes
     from glasshouse.checkpoint.load import Details as Details
     from glasshouse.checkpoint.load import load_config as load_config
     from glasshouse.checkpoint.load import load_details as load_details
@@ -21,16 +25,21 @@ if TYPE_CHECKING:
     from glasshouse.checkpoint.load import load_scorer as load_scorer
     from glasshouse.checkpoint.load import load_tokenizer as load_tokenizer
     from glasshouse.checkpoint.save import check_tokenizer_fits as check_tokenizer_fits
+    from glasshouse.checkpoint.save import complete_checkpoint as complete_checkpoint
     from glasshouse.checkpoint.save import save_checkpoint as save_checkpoint
     from glasshouse.checkpoint.state import TrainingState as TrainingState
     from glasshouse.checkpoint.state import load_training_state as load_training_state
+    from glasshouse.checkpoint.state import load_training_values as load_training_values
+    from glasshouse.checkpoint.state import write_training_values as write_training_values
     from glasshouse.checkpoint.weights import fill_weights as fill_weights
 
 _LAZY = {
     "Details": "load", "load_config": "load", "load_details": "load", "load_model": "load", "load_scorer": "load",
     "load_tokenizer": "load",
-    "check_tokenizer_fits": "save", "save_checkpoint": "save",
-    "TrainingState": "state", "load_training_state": "state",
+    "check_tokenizer_fits": "save", "complete_checkpoint": "save", "save_checkpoint": "save",
+    "TrainingState": "state", "load_training_state": "state", "load_training_values": "state",
+    "write_training_values": "state",
+    "WEIGHTS_PREFIX": "divided", "load_divided": "divided", "save_divided": "divided", "stored_shapes": "divided",
     "fill_weights": "weights",
 }  # fmt: skip
 

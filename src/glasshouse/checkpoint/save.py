@@ -47,14 +47,34 @@ def save_checkpoint(
     check_tokenizer_fits(model.config, tokenizer)
     try:
         with replaced_folder(folder) as new:
-            _write_model(new, model, tokenizer, max_shard_bytes)
-            _write_own(new, recipe, cost, provenance, training_state)
-            sync_tree(new)
-            manifest = Manifest(record_files(new), tokenizer.hash, __version__, parent)
-            write_json(new / MANIFEST, manifest.to_json())
+            write_weights(new, dict(model.named_parameters()), max_shard_bytes)
+            if training_state is not None:
+                write_training_state(new, training_state)
+            complete_checkpoint(new, model, tokenizer, recipe=recipe, cost=cost, provenance=provenance, parent=parent)
     except (OSError, SafetensorError) as error:
         raise _failure(folder, error) from error
     return folder
+
+
+def complete_checkpoint(
+    folder: Path,
+    model: Transformer,
+    tokenizer: Tokenizer,
+    *,
+    recipe: Mapping[str, Any],
+    cost: Cost | None,
+    provenance: Mapping[str, Any],
+    parent: str | None = None,
+) -> None:
+    """Beside the tensors already written: what describes them, and the manifest last."""
+    _describe_model(folder, model, tokenizer)
+    own = folder / OWN_FOLDER
+    write_json(own / "recipe.json", dict(recipe))
+    write_json(own / "cost.json", None if cost is None else cost.to_json())
+    write_json(own / "provenance.json", dict(provenance))
+    sync_tree(folder)
+    manifest = Manifest(record_files(folder), tokenizer.hash, __version__, parent)
+    write_json(folder / MANIFEST, manifest.to_json())
 
 
 def check_tokenizer_fits(config: ModelConfig, tokenizer: Tokenizer, source: Path | str = "the model") -> None:
@@ -79,7 +99,7 @@ def _destination(folder: Path) -> Path:
     return folder
 
 
-def _write_model(folder: Path, model: Transformer, tokenizer: Tokenizer, max_shard_bytes: int) -> None:
+def _describe_model(folder: Path, model: Transformer, tokenizer: Tokenizer) -> None:
     dtype = str(model.dtype).removeprefix("torch.")
     ends = [tokenizer.special_ids[name] for name in END_TOKENS if name in tokenizer.special_ids]
     # bos is written out as null because Llama's default, id 1, would be one of our ordinary tokens
@@ -92,23 +112,7 @@ def _write_model(folder: Path, model: Transformer, tokenizer: Tokenizer, max_sha
     config = {**model.to_hf(), "dtype": dtype, "torch_dtype": dtype, **special, "use_cache": True}
     write_json(folder / "config.json", config)
     write_json(folder / "generation_config.json", {**special, "eos_token_id": ends or None})
-    write_weights(folder, dict(model.named_parameters()), max_shard_bytes)
     tokenizer.save(folder)
-
-
-def _write_own(
-    folder: Path,
-    recipe: Mapping[str, Any],
-    cost: Cost | None,
-    provenance: Mapping[str, Any],
-    training_state: TrainingState | None,
-) -> None:
-    own = folder / OWN_FOLDER
-    write_json(own / "recipe.json", dict(recipe))
-    write_json(own / "cost.json", None if cost is None else cost.to_json())
-    write_json(own / "provenance.json", dict(provenance))
-    if training_state is not None:
-        write_training_state(folder, training_state)
 
 
 def _failure(folder: Path, error: Exception) -> CheckpointError:

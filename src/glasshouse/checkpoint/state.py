@@ -26,12 +26,21 @@ class TrainingState:
 
 
 def write_training_state(folder: Path, state: TrainingState) -> None:
+    write_training_values(folder, state.values)
+    write_tensors(folder / STATE_TENSORS, state.tensors)
+
+
+def write_training_values(folder: Path, values: Mapping[str, Any]) -> None:
     try:
-        json.dumps(state.values)
+        json.dumps(values)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"training state holds a value that JSON cannot say: {error}") from None
-    write_json(folder / STATE_VALUES, dict(state.values))
-    write_tensors(folder / STATE_TENSORS, state.tensors)
+    write_json(folder / STATE_VALUES, dict(values))
+
+
+def load_training_values(folder: Path) -> dict[str, Any]:
+    """The values alone, not checked against the manifest."""
+    return dict(read_json(Path(folder) / STATE_VALUES))
 
 
 def load_training_state(folder: Path) -> TrainingState:

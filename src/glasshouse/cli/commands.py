@@ -15,9 +15,11 @@ from glasshouse.cli.label_verbs import label_app
 from glasshouse.cli.options import (
     AS_IT_IS,
     LIKELIEST,
+    NO_CLUSTER,
     RECIPES_DIAL,
     RUNS,
     VARIED,
+    Cluster,
     Dial,
     Holding,
     Host,
@@ -105,11 +107,65 @@ def runs(root: Path = RUNS) -> None:
 
 
 @app.command
-def plan(recipe: RecipeName = "quickstart", *, dial: Dial = RECIPES_DIAL, set_: Settings = ()) -> None:
-    """Say what a recipe would build here, how long it would take and what it would cost; runs nothing."""
-    from glasshouse.cli.life import show_plan
+def plan(
+    recipe: str | None = None,
+    *,
+    dial: Dial = RECIPES_DIAL,
+    cluster: Cluster = NO_CLUSTER,
+    device: str | None = None,
+    ladder: Path | None = None,
+    published: bool = False,
+    dry_run: bool = False,
+    world_size: int | None = None,
+    set_: Settings = (),
+) -> None:
+    """Say what a budget buys, here or on a cluster: model, time, memory, money, energy, loss; runs nothing.
 
-    show_plan(recipe, set_, dial.turned())
+    Parameters
+    ----------
+    recipe
+        A TOML file, or the name of a recipe that comes with Glasshouse; here, without one, the quickstart's.
+    device
+        Plan for these devices, not for this machine: a100-80, h100, h200, b200, l4, rtx-4090, ...; here, measured.
+    ladder
+        A folder of `glass ladder`: predict the loss by its law.
+    published
+        Show what others' runs took beside what the planner says of them.
+    dry_run
+        Trace one training step of the recipe on a fake world, and show memory and collectives of a rank.
+    world_size
+        How many processes the dry run pretends.
+    """
+    from glasshouse.cli import planning
+
+    if published:
+        planning.show_published()
+    elif dry_run:
+        planning.show_dry_run(recipe, set_, world_size, device)
+    elif device is not None:
+        planning.show_cluster_plan(recipe, set_, device, {**cluster.given(), **dial.turned()}, cluster.model, ladder)
+    else:
+        planning.show_plan_here(recipe, set_, dial.turned(), cluster.given(), cluster.model, world_size, ladder)
+
+
+@app.command
+def ladder(*, data: Texts = (), time: str | None = None, out: Path = RUNS / "ladder", set_: Settings = ()) -> None:
+    """Train small models of several sizes, fit the law of their losses, and test it on a size it has not seen.
+
+    Given again, the command goes on where it stopped.
+
+    Parameters
+    ----------
+    data
+        Your own text: a file, folder or glob. Without it, the Python standard library of this machine is read.
+    time
+        Of all trainings together, by default 20m.
+    out
+        The folder; `glass plan --ladder` reads it.
+    """
+    from glasshouse.cli.planning import climb
+
+    climb(data, time, out, set_)
 
 
 @app.command

@@ -17,53 +17,67 @@ PROFILE_AGE_S = 600.0  # other programs come and go: a speed measured longer ago
 
 
 def grow(recipe: str, out: Path | None, settings: Sequence[str], dial: Mapping[str, str]) -> None:
-    """Resolve a recipe for this machine, run what is not up to date, write the report."""
-    from glasshouse.run.find import find_recipe
-    from glasshouse.run.resolve import load_draft, settle
+    """Resolve a recipe for this machine, run what is not up to date, write the report.
 
-    terminal = Terminal()
+    Under torchrun this is called in every process: the main one works and speaks, all train.
+    """
+    from glasshouse.parallel import init_distributed, main_first
+    from glasshouse.run.find import find_recipe
+    from glasshouse.run.resolve import UNDECIDED, load_draft, settle
+
     draft = load_draft(find_recipe(recipe), settings, dial)
-    run = RunDirectory(out or Path("runs") / draft.name)
-    resolved = settle(draft, run, terminal)
-    _live(resolved, run, terminal)
+    mesh = init_distributed(draft.parse(UNDECIDED).mesh)
+    terminal = Terminal(is_quiet=not mesh.is_main)
+    run = RunDirectory(out or Path("runs") / draft.name, is_silent=not mesh.is_main)
+    with main_first(mesh):  # the others find what it resolved
+        resolved = settle(draft, run, terminal)
+    _live(resolved, run, terminal, mesh)
 
 
 def go_on(path: Path) -> None:
     """Go on with the run at `path`, by the recipe it was started with."""
+    from glasshouse.parallel import init_distributed
     from glasshouse.run.find import open_run
     from glasshouse.run.learning import is_learning, read_learning
     from glasshouse.run.resolve import read_resolved
     from glasshouse.run.runner import unfinished_stages
 
-    run, terminal = open_run(path), Terminal()
+    run = open_run(path)
     if not run.recipe_path.is_file():
         raise ConfigError(f"{path} kept no recipe.toml to go on by. Give the command that began it again")
     if is_learning(run):
         learn_on(read_learning(run), run)
         return
     recipe = read_resolved(run)
+    mesh = init_distributed(recipe.mesh)
+    run, terminal = RunDirectory(path, is_silent=not mesh.is_main), Terminal(is_quiet=not mesh.is_main)
     if not unfinished_stages(recipe, run):
         terminal.line("resume", f"{path} is finished. Talk to it: glass chat {path}")
         return
-    _live(recipe, run, terminal)
+    _live(recipe, run, terminal, mesh)
 
 
-def _live(recipe: Any, run: RunDirectory, terminal: Terminal) -> None:
+def _live(recipe: Any, run: RunDirectory, terminal: Terminal, mesh: Any) -> None:
+    from glasshouse.run.recipe import check_mesh
     from glasshouse.run.runner import run_recipe
 
+    check_mesh(recipe, mesh.sizes)
+    if mesh.world_size > 1:
+        terminal.line("mesh", mesh.describe())
     planning_seconds = time.perf_counter() - STARTED_AT
-    _work(run, terminal, lambda profile: run_recipe(recipe, run, terminal, profile, planning_seconds))
-    if run.model_path.exists():
+    _work(run, terminal, lambda profile: run_recipe(recipe, run, terminal, profile, planning_seconds, mesh), mesh)
+    if mesh.is_main and run.model_path.exists():
         verb = "chat" if "sft" in recipe.stages else "generate"
         terminal.line("", f"talk to it:  glass {verb} {run.path}")
 
 
 def learn_on(recipe: Any, run: RunDirectory) -> None:
     """Do what a learning recipe says, or what is left of it, and write the report."""
+    from glasshouse.parallel import Mesh
     from glasshouse.run.learning import learn
 
     terminal = Terminal()
-    _work(run, terminal, lambda profile: learn(recipe, run, terminal, profile))
+    _work(run, terminal, lambda profile: learn(recipe, run, terminal, profile), Mesh())
     if recipe.method == "reward":
         use = f"glass align MODEL --method grpo --questions FILE --reward model:{run.path}/model"
         terminal.line("", f"use it:  {use}")
@@ -73,19 +87,24 @@ def learn_on(recipe: Any, run: RunDirectory) -> None:
         terminal.line("", f"talk to it:  glass chat {run.path}")
 
 
-def _work(run: RunDirectory, terminal: Terminal, work: Callable[[Any], Any]) -> None:
+def _work(run: RunDirectory, terminal: Terminal, work: Callable[[Any], Any], mesh: Any) -> None:
     """`work` on this machine, then what it cost, and the report."""
     from glasshouse.meter import measure_device
+    from glasshouse.parallel import leave, main_first
     from glasshouse.run.runner import describe_cost
 
-    profile = measure_device(_device_name())
-    if time.time() - profile.measured_at > PROFILE_AGE_S:
-        profile = measure_device(_device_name(), is_fresh=True)
+    with main_first(mesh):
+        profile = measure_device(_device_name())
+        if time.time() - profile.measured_at > PROFILE_AGE_S:
+            profile = measure_device(_device_name(), is_fresh=True)
     try:
         result = work(profile)
     except KeyboardInterrupt:
         terminal.warn("stopped", f"nothing finished is lost. Go on: glass resume {run.path}")
         raise
+    leave()
+    if not mesh.is_main:
+        return
     terminal.line("cost", describe_cost(result.cost))
     html = write_report(run.path, terminal)
     terminal.line("report", f"{html}        {_predicted_and_actual(run)}")
@@ -102,32 +121,6 @@ def write_report(path: Path, terminal: Terminal | None = None) -> Path:
     if terminal is None:
         Terminal().line("report", str(html))
     return html
-
-
-def show_plan(recipe: str, settings: Sequence[str], dial: Mapping[str, str]) -> None:
-    """What would run here: shape, steps and rates of each stage, and what they would take."""
-    from glasshouse.run.find import find_recipe
-    from glasshouse.run.measuring import measure
-    from glasshouse.run.resolve import UNDECIDED, announce, load_draft, resolve
-
-    draft = load_draft(find_recipe(recipe), settings, dial)
-    measured = measure(draft.parse(UNDECIDED))
-    resolved, plan, _ = resolve(draft, measured)
-    terminal = Terminal()
-    announce(measured, plan, terminal)
-    if plan is None:
-        return
-    shape = plan.model
-    terminal.line("model", f"{shape.n_layers} layers, {shape.d_model} wide, {shape.n_heads} heads "
-                           f"({shape.n_kv_heads} for keys and values), {shape.vocab_size:,} tokens, "
-                           f"context {shape.max_seq_len:,}")  # fmt: skip
-    for name, stage in plan.stages.items():
-        config = resolved.training(name)
-        terminal.line(name, f"{stage.steps:,} steps of {config.batch_tokens:,} tokens · {format_seconds(stage.seconds)}"
-                            f" · rates {config.optim.matrix_lr:g} (matrices), {config.optim.embedding_lr:g} (rest)"
-                            f" · {stage.cost.joules / 3600:.2g} Wh")  # fmt: skip
-    for name, seconds in plan.overhead_seconds.items():
-        terminal.line(name, format_seconds(seconds))
 
 
 def show_runs(root: Path) -> None:

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from glasshouse.core.environment import world
 from glasshouse.core.errors import GlasshouseError
 
 VERBS = {
@@ -16,6 +17,7 @@ VERBS = {
     "resume": "Go on with a run that was interrupted.",
     "runs": "List runs: how far they came, what they cost.",
     "plan": "Say what a recipe would build here, and what it would cost.",
+    "ladder": "Train small models, and predict a larger one from them.",
     "report": "Write report.html and MODEL_CARD.md of a run again.",
     "chat": "Talk to a model in the terminal.",
     "generate": "Continue a text.",
@@ -70,7 +72,9 @@ def _obey(arguments: Sequence[str]) -> None:
     except CycloptsError:
         sys.exit(2)
     except GlasshouseError as error:
-        _print_in_colour("error", ": " + str(error), style="bold red")
+        rank, world_size = world()
+        who = f" of rank {rank}" if world_size > 1 else ""
+        _print_in_colour("error" + who, ": " + str(error), style="bold red")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         _print_in_colour("\ninterrupted", "", style="bold yellow")

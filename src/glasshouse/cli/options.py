@@ -52,6 +52,49 @@ class Dial:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """What a plan for other machines may say beside the dial (all of it together with --device).
+
+    Attributes
+    ----------
+    count
+        How many devices.
+    usd
+        Money for the devices, in place of time, params or flops.
+    model
+        A published shape, such as llama-2-70b, in place of one chosen by the budget.
+    tokens
+        Training tokens, such as 2T, with --params or --model.
+    seq_len
+        Tokens in a row.
+    vocab_size
+        Of the tokenizer.
+    batch_tokens
+        Tokens of a step over all devices, such as 4M.
+    fp8
+        Matrix products of the layers in fp8.
+    usd_per_hour
+        Your own price of a device.
+    """
+
+    count: int | None = None
+    usd: float | None = None
+    model: str | None = None
+    tokens: str | None = None
+    seq_len: int | None = None
+    vocab_size: int | None = None
+    batch_tokens: str | None = None
+    fp8: bool = False
+    usd_per_hour: float | None = None
+
+    def given(self) -> dict[str, Any]:
+        """All but the model, where they are set."""
+        values = {name: value for name, value in asdict(self).items() if value is not None and name != "model"}
+        return {name: value for name, value in values.items() if value is not False}
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class Sampling:
     """How tokens are drawn in a chat: always the likeliest.
 
@@ -125,4 +168,4 @@ class Holding:
 
 
 AS_IT_IS = Holding()
-RECIPES_DIAL, LIKELIEST, VARIED = Dial(), Sampling(), VariedSampling()
+RECIPES_DIAL, NO_CLUSTER, LIKELIEST, VARIED = Dial(), Cluster(), Sampling(), VariedSampling()

@@ -49,6 +49,16 @@ def world() -> tuple[int, int]:
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def local_rank() -> int:
+    """Which of its machine's processes this is."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def restart_count() -> int:
+    """How often torchrun has started these processes again."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
 def n_threads_asked() -> int | None:
     """$OMP_NUM_THREADS where it is set: the user's word on how many threads to use."""
     value = os.environ.get("OMP_NUM_THREADS", "")

@@ -20,10 +20,13 @@ from glasshouse.core.files import append_jsonl, read_jsonl
 
 
 class RunDirectory:
-    """Paths and append-only records of one run.  Creating the object creates nothing on disk; `create` does."""
+    """Paths and append-only records of one run.  Creating the object creates nothing on disk; `create` does.
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+    is_silent: nothing is recorded, for processes that work on a run beside the one that records it.
+    """
+
+    def __init__(self, path: Path | str, *, is_silent: bool = False) -> None:
+        self.path, self.is_silent = Path(path), is_silent
 
     def create(self) -> "RunDirectory":
         self.path.mkdir(parents=True, exist_ok=True)
@@ -50,10 +53,10 @@ class RunDirectory:
         return folder
 
     def metric(self, stage: str, step: int, metrics: dict[str, float]) -> None:
-        append_jsonl(self.path / "metrics.jsonl", {"stage": stage, "step": step, "at": time.time(), "metrics": metrics})
+        self._append("metrics.jsonl", {"stage": stage, "step": step, "at": time.time(), "metrics": metrics})
 
     def event(self, stage: str, kind: str, **details: Any) -> None:
-        append_jsonl(self.path / "events.jsonl", {"at": time.time(), "stage": stage, "kind": kind, **details})
+        self._append("events.jsonl", {"at": time.time(), "stage": stage, "kind": kind, **details})
 
     def metrics(self) -> Iterator[dict[str, Any]]:
         return self._records("metrics.jsonl")
@@ -63,10 +66,16 @@ class RunDirectory:
 
     def link_model(self, checkpoint: Path) -> None:
         """Point `model` at a finished checkpoint inside the run, atomically."""
+        if self.is_silent:
+            return
         temporary = self.path / f".model.{os.getpid()}"
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(os.path.relpath(checkpoint, self.path), target_is_directory=True)
         temporary.replace(self.model_path)
+
+    def _append(self, name: str, record: dict[str, Any]) -> None:
+        if not self.is_silent:
+            append_jsonl(self.path / name, record)
 
     def _records(self, name: str) -> Iterator[dict[str, Any]]:
         path = self.path / name

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from glasshouse.model.config import ModelConfig as ModelConfig
 from glasshouse.model.config import RopeScaling as RopeScaling
+from glasshouse.model.memory import TrainingPath as TrainingPath
+from glasshouse.model.memory import training_bytes as training_bytes
 from glasshouse.model.presets import PRESETS as PRESETS
 from glasshouse.model.size import ParameterCount as ParameterCount
 from glasshouse.model.size import count_parameters as count_parameters
-from glasshouse.model.size import estimate_training_bytes as estimate_training_bytes
 from glasshouse.model.size import flops_per_token as flops_per_token
 
 if TYPE_CHECKING:

@@ -10,10 +10,20 @@ def _qwen3(d_model: int, n_layers: int, n_heads: int, d_ff: int, ties_embeddings
     )  # fmt: skip
 
 
-def _llama3(d_model: int, n_layers: int, n_heads: int, d_head: int, d_ff: int) -> ModelConfig:
+def _llama3(
+    d_model: int, n_layers: int, n_heads: int, d_head: int, d_ff: int, factor: float = 32.0, is_tied: bool = True
+) -> ModelConfig:
     return ModelConfig(
         vocab_size=128256, d_model=d_model, n_layers=n_layers, n_heads=n_heads, n_kv_heads=8, d_head=d_head, d_ff=d_ff,
-        max_seq_len=131072, rope_theta=5e5, rope_scaling=RopeScaling(factor=32.0), norm_eps=1e-5, has_qk_norm=False,
+        max_seq_len=131072, rope_theta=5e5, rope_scaling=RopeScaling(factor=factor), norm_eps=1e-5,
+        ties_embeddings=is_tied, has_qk_norm=False,
+    )  # fmt: skip
+
+
+def _llama2(d_model: int, n_layers: int, n_heads: int, n_kv_heads: int, d_ff: int) -> ModelConfig:
+    return ModelConfig(
+        vocab_size=32000, d_model=d_model, n_layers=n_layers, n_heads=n_heads, n_kv_heads=n_kv_heads, d_head=128,
+        d_ff=d_ff, max_seq_len=4096, norm_eps=1e-5, ties_embeddings=False, has_qk_norm=False,
     )  # fmt: skip
 
 
@@ -39,4 +49,10 @@ PRESETS: dict[str, ModelConfig] = {
     "qwen3-8b": _qwen3(4096, 36, 32, 12288, ties_embeddings=False),
     "llama-3.2-1b": _llama3(2048, 16, 32, 64, 8192),
     "llama-3.2-3b": _llama3(3072, 28, 24, 128, 8192),
+    "llama-3.1-8b": _llama3(4096, 32, 32, 128, 14336, factor=8.0, is_tied=False),
+    "llama-3.1-70b": _llama3(8192, 80, 64, 128, 28672, factor=8.0, is_tied=False),
+    "llama-3.1-405b": _llama3(16384, 126, 128, 128, 53248, factor=8.0, is_tied=False),
+    "llama-2-7b": _llama2(4096, 32, 32, 32, 11008),
+    "llama-2-13b": _llama2(5120, 40, 40, 40, 13824),
+    "llama-2-70b": _llama2(8192, 80, 64, 8, 28672),
 }

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from glasshouse.objective.native import is_native, loss_and_gradients
+from glasshouse.parallel import divided_cross_entropy_sum, is_sharded
 
 CHUNK_ELEMENTS = 1 << 21  # 8 MB of fp32 logits at once: fits the last-level cache
 PLAIN_ELEMENTS = 1 << 20  # up to this many logits the plain form is as fast and simpler
@@ -24,6 +25,8 @@ def cross_entropy_sum(hidden_MD: Tensor, head_weight_VD: Tensor, targets_M: Tens
 
     kernels: the model's; "auto" takes the C++ ones where gradients are wanted and they can be had.
     """
+    if is_sharded(head_weight_VD):
+        return divided_cross_entropy_sum(hidden_MD, head_weight_VD, targets_M)
     n_logits = hidden_MD.shape[0] * head_weight_VD.shape[0]
     is_learning = torch.is_grad_enabled() and (hidden_MD.requires_grad or head_weight_VD.requires_grad)
     if kernels == "auto" and is_learning and is_native(hidden_MD, head_weight_VD):

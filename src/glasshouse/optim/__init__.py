@@ -9,6 +9,7 @@ from glasshouse.optim.groups import group_parameters as group_parameters
 from glasshouse.optim.muon import Muon as Muon
 from glasshouse.optim.optimizer import OptimizerSet as OptimizerSet
 from glasshouse.optim.optimizer import build_optimizer as build_optimizer
+from glasshouse.optim.optimizer import parameter_name as parameter_name
 from glasshouse.optim.schedules import SCHEDULES as SCHEDULES
 from glasshouse.optim.schedules import ScheduleConfig as ScheduleConfig
 from glasshouse.optim.schedules import factor as factor

@@ -1,7 +1,8 @@
 """AdamW by torch's fused kernel: one call for all parameters of a group, on CPU too.  Source: arXiv:1711.05101.
 
 The kernel is called directly because `torch.optim.AdamW` imports the compiler (`torch._dynamo`, 2.7 s of CPU time on a
-busy core) before its first step; tested equal to it to the bit.  Left out: amsgrad, maximize, sparse gradients.
+busy core) before its first step; tested equal to it to the bit.  Of divided parameters each process updates its
+pieces.  Left out: amsgrad, maximize, sparse gradients.
 """
 
 from collections.abc import Iterable
@@ -9,6 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from glasshouse.parallel import local
 
 
 class AdamW(torch.optim.Optimizer):
@@ -33,11 +36,11 @@ class AdamW(torch.optim.Optimizer):
             states = [self._state_of(p) for p in parameters]
             steps = [s["step"] for s in states]
             torch._foreach_add_(steps, 1)
+            averages, squares = ([local(s[name]) for s in states] for name in ("exp_avg", "exp_avg_sq"))
             torch._fused_adamw_(
-                parameters, [p.grad for p in parameters], [s["exp_avg"] for s in states],
-                [s["exp_avg_sq"] for s in states], [], steps, lr=group["lr"], beta1=group["beta1"],
-                beta2=group["beta2"], weight_decay=group["weight_decay"], eps=group["eps"], amsgrad=False,
-                maximize=False,
+                [local(p) for p in parameters], [local(p.grad) for p in parameters], averages, squares, [], steps,
+                lr=group["lr"], beta1=group["beta1"], beta2=group["beta2"], weight_decay=group["weight_decay"],
+                eps=group["eps"], amsgrad=False, maximize=False,
             )  # fmt: skip
 
     def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:

@@ -56,6 +56,9 @@ class OptimizerSet:
                     (tensors if isinstance(value, Tensor) else values)[key] = value
         return tensors, values
 
+    def by_name(self) -> dict[str, nn.Parameter]:
+        return {name: parameter for group in self.groups for name, parameter in group.parameters}
+
     def load_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Inverse of `state`; keys outside `optim/` are ignored, a parameter unknown here is an error."""
         owners = {
@@ -77,6 +80,11 @@ class OptimizerSet:
                 )
             optimizer, parameter = owners[name]
             optimizer.state[parameter][quantity] = _placed(value, parameter)
+
+
+def parameter_name(key: str) -> str | None:
+    """The parameter that a tensor of the state belongs to; None for what is no optimizer's."""
+    return key.removeprefix(PREFIX).rpartition("/")[0] if key.startswith(PREFIX) else None
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig, beside: nn.Module | None = None) -> OptimizerSet:

@@ -23,6 +23,7 @@ class DialConfig(Config):
     params: str | None = None  # the model's size: "5M"
     flops: str | None = None  # of training: "1e15", "200T"
     size_factor: float = Field(default=1.0, gt=0)  # times the size that the scaling law likes best for the compute
+    ladder: str | None = None  # a folder of `glass ladder`, whose law is used in place of the built-in one
     pretrain_share: float = Field(default=0.4, gt=0, le=1)  # of the training time, where fine-tuning follows
 
 

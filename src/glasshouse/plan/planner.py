@@ -11,14 +11,15 @@ from typing import Any
 from glasshouse.core.errors import ConfigError
 from glasshouse.core.terminal import format_seconds
 from glasshouse.meter import Cost, DeviceProfile, MeterConfig, predict_cost
-from glasshouse.model import ModelConfig, count_parameters, estimate_training_bytes, flops_per_token
+from glasshouse.model import ModelConfig, count_parameters, flops_per_token
+from glasshouse.model.memory import TrainingPath, training_bytes
 from glasshouse.plan.budget import Budget, DialConfig
-from glasshouse.plan.scaling import ScalingLaw
+from glasshouse.plan.known_laws import SMALL
+from glasshouse.plan.scaling import ScalingFit
 from glasshouse.plan.shape import shape_for
 
-LAW = ScalingLaw(e=0.35, a=33.0, alpha=0.35, b=157.0, beta=0.35)
 TRAINING_SHARE = 0.5  # of the matmul peak, to choose a shape by; the step time itself is measured afterwards
-PROCESS_BYTES = 450e6  # interpreter, torch and its threads, before any model
+PROCESS_BYTES = 260e6  # interpreter, torch and our code, before any model; measured where planning really happens
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Measured:
 
     step_seconds(model, stage): one optimizer step of "pretrain" or "sft", measured.
     overhead_seconds: stages that do not train (corpus, tokenizer, evals, report, start-up), by name.
+    law: what predicts the loss, in bits per byte.  process_bytes: held before any model.  path: what computes a step.
+    peak_so_far_bytes: the most the process has held before it plans; measuring a machine takes half a gigabyte.
     """
 
     profile: DeviceProfile
@@ -34,6 +37,10 @@ class Measured:
     bytes_per_token: float
     step_seconds: Callable[[ModelConfig, str], float]
     overhead_seconds: Mapping[str, float]
+    law: ScalingFit = SMALL
+    process_bytes: float = PROCESS_BYTES
+    path: TrainingPath = "torch"
+    peak_so_far_bytes: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,8 @@ class Workload:
     vocab_size: int
     max_seq_len: int
     model: ModelConfig | None = None
+    microbatch_tokens: Mapping[str, int] = field(default_factory=dict)  # where smaller than the batch
+    is_muon: bool = True  # the rule of the matrices: it works on copies of many at once
     steps: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -63,6 +72,8 @@ class Plan:
     overhead_seconds: Mapping[str, float]
     memory_bytes: float
     bits_per_byte: float | None
+    bits_per_byte_interval: tuple[float, float] | None
+    law: ScalingFit
     cost: Cost
     notes: tuple[str, ...] = ()
 
@@ -86,7 +97,8 @@ class Plan:
             "model": self.model.model_dump(),
             "stages": stages | {name: {"seconds": s} for name, s in self.overhead_seconds.items()},
             "notes": list(self.notes),
-            "law": asdict(LAW),
+            "bits_per_byte_interval": self.bits_per_byte_interval,
+            "law": {"origin": self.law.origin, **asdict(self.law.law)},
         }
 
 
@@ -107,15 +119,26 @@ def predict(
     overhead_s = sum(measured.overhead_seconds.values())
     overhead = predict_cost(0, overhead_s, meter, n_cores=measured.profile.n_cores, utilisation=0.6)
     tokens = stages["pretrain"].tokens if "pretrain" in stages else 0
-    batch = max((work.batch_tokens[s] for s in work.training_stages), default=0)
+    n_parameters, law = count_parameters(model).total, measured.law
     return Plan(
         model=model,
         stages=stages,
         overhead_seconds=dict(measured.overhead_seconds),
-        memory_bytes=estimate_training_bytes(model, batch) if batch else PROCESS_BYTES,
-        bits_per_byte=LAW.bits_per_byte(count_parameters(model).total, tokens) if tokens else None,
+        memory_bytes=max(
+            [measured.peak_so_far_bytes, *(_memory(stage, work, measured, model) for stage in work.training_stages)]
+        ),
+        bits_per_byte=law.law.loss(n_parameters, tokens) if tokens else None,
+        bits_per_byte_interval=law.interval(n_parameters, tokens) if tokens and law.draws else None,
+        law=law,
         cost=sum((s.cost for s in stages.values()), overhead),
         notes=_notes(model, tokens, measured),
+    )  # fmt: skip
+
+
+def _memory(stage: str, work: Workload, measured: Measured, model: ModelConfig) -> float:
+    batch = work.batch_tokens[stage]
+    return measured.process_bytes + training_bytes(
+        model, batch, min(batch, work.microbatch_tokens.get(stage, batch)), path=measured.path, is_muon=work.is_muon
     )
 
 
@@ -141,7 +164,7 @@ def _shape(budget: Budget, dial: DialConfig, work: Workload, measured: Measured)
     flops = budget.amount
     if budget.kind == "time":
         flops = _training_seconds(budget, dial, measured) * measured.profile.flops_per_s * TRAINING_SHARE
-    return shape_for(dial.size_factor * LAW.best_parameters(flops), work.vocab_size, work.max_seq_len)
+    return shape_for(dial.size_factor * measured.law.law.best_parameters(flops), work.vocab_size, work.max_seq_len)
 
 
 def _steps(budget: Budget, dial: DialConfig, work: Workload, measured: Measured, model: ModelConfig, stage: str) -> int:
@@ -150,7 +173,7 @@ def _steps(budget: Budget, dial: DialConfig, work: Workload, measured: Measured,
         seconds = _training_seconds(budget, dial, measured) * share
         steps = seconds / measured.step_seconds(model, stage)
     else:
-        flops = budget.amount if budget.kind == "flops" else _best_flops(model)
+        flops = budget.amount if budget.kind == "flops" else _best_flops(model, measured.law)
         steps = flops * share / (flops_per_token(model, work.max_seq_len) * work.batch_tokens[stage])
     if steps < 10:
         raise ConfigError(
@@ -160,9 +183,9 @@ def _steps(budget: Budget, dial: DialConfig, work: Workload, measured: Measured,
     return round(steps)
 
 
-def _best_flops(model: ModelConfig) -> float:
+def _best_flops(model: ModelConfig, law: ScalingFit) -> float:
     n = count_parameters(model).total
-    return 6 * n * LAW.best_tokens(n)
+    return 6 * n * law.law.best_tokens(n)
 
 
 def _stage_plan(

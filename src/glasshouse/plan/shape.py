@@ -7,7 +7,8 @@ is 4, 16 and 28 layers (Qwen3-1.7B has 28 at 2,048).
 from glasshouse.model import ModelConfig, count_parameters
 
 WIDTHS = (32, 64, 96, 128, 160, 192, 224, 256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 2048, 2560, 3072,
-          4096, 5120, 6144, 8192)  # fmt: skip
+          4096, 5120, 6144, 8192, 10240, 12288, 16384)  # fmt: skip
+DEEP, DEPTH_STEP = 16, 4  # from so many layers on the depth is fitted too, in steps that pipelines divide
 
 
 def shape_of_width(d_model: int, vocab_size: int, max_seq_len: int) -> ModelConfig:
@@ -22,7 +23,7 @@ def shape_of_width(d_model: int, vocab_size: int, max_seq_len: int) -> ModelConf
         d_head=d_model // n_heads,
         d_ff=3 * d_model,
         max_seq_len=max_seq_len,
-        ties_embeddings=True,
+        ties_embeddings=d_model < 2560,  # published families tie below about 3 G parameters
     )
 
 
@@ -33,7 +34,11 @@ def shape_for(n_parameters: float, vocab_size: int, max_seq_len: int) -> ModelCo
         ratio = count_parameters(config).total / n_parameters
         return max(ratio, 1 / ratio)
 
-    return min((shape_of_width(width, vocab_size, max_seq_len) for width in WIDTHS), key=distance)
+    nearest = min((shape_of_width(width, vocab_size, max_seq_len) for width in WIDTHS), key=distance)
+    if nearest.n_layers < DEEP:
+        return nearest
+    depths = range(DEEP, 2 * nearest.n_layers, DEPTH_STEP)  # widths are far apart up there: depth makes up for it
+    return min((nearest.model_copy(update={"n_layers": n}) for n in depths), key=distance)
 
 
 def _kv_heads(n_heads: int) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 from glasshouse.core.rundir import RunDirectory
 from glasshouse.core.terminal import Terminal
 from glasshouse.meter import DeviceProfile, Meter
+from glasshouse.parallel import Mesh
 from glasshouse.run.recipe import Recipe
 
 
@@ -20,3 +21,4 @@ class StageContext:
     terminal: Terminal
     profile: DeviceProfile
     meter: Meter
+    mesh: Mesh

@@ -5,18 +5,21 @@ Rates of work that is not training are from this project's own measurements on 2
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
+import psutil
 import torch
 
 from glasshouse.batch import LMBatch
 from glasshouse.core.environment import default_device
 from glasshouse.corpus.sources import find_files
 from glasshouse.evals.trust import PROBES
-from glasshouse.meter import measure_device
-from glasshouse.model import ModelConfig, Transformer
+from glasshouse.meter import measure_device, peak_memory_bytes
+from glasshouse.model import ModelConfig, TrainingPath, Transformer
+from glasshouse.model.native import why_unavailable
 from glasshouse.objective import lm_loss
 from glasshouse.optim import build_optimizer
-from glasshouse.plan import Measured
+from glasshouse.plan import SMALL, Measured, read_fit
 from glasshouse.run.recipe import FinetuneConfig, Recipe
 from glasshouse.train import TrainConfig
 
@@ -38,6 +41,7 @@ N_TIMED_STEPS = 3
 
 def measure(recipe: Recipe) -> Measured:
     """Measure for `recipe`, whose undecided values do not matter here."""
+    process_bytes = psutil.Process().memory_info().rss  # before any tensor; what the measurements free is used again
     profile = measure_device(default_device().type, is_fresh=True)
     n_bytes = sum(map(_source_bytes, recipe.corpus.sources))
     return Measured(
@@ -46,6 +50,10 @@ def measure(recipe: Recipe) -> Measured:
         bytes_per_token=BYTES_PER_TOKEN if recipe.tokenizer.kind == "bpe" else 1.0,
         step_seconds=StepTimer({stage: recipe.training(stage) for stage in recipe.training_stages}),
         overhead_seconds=_overhead_seconds(recipe, n_bytes),
+        law=read_fit(Path(ladder)) if (ladder := recipe.dial and recipe.dial.ladder) else SMALL,
+        process_bytes=process_bytes,
+        path=_path(recipe),
+        peak_so_far_bytes=peak_memory_bytes(),
     )
 
 
@@ -73,7 +81,7 @@ def time_step(shape: ModelConfig, config: TrainConfig) -> float:
     batch = _batch(shape.vocab_size, config).to(default_device())
 
     def step() -> None:
-        for part in batch.microbatches(config.microbatch_tokens):
+        for part in batch.microbatches(None if config.microbatch_tokens == "auto" else config.microbatch_tokens):
             lm_loss(model, part).loss_mean.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(optimizer.parameters, 1.0, foreach=True)
         optimizer.step()
@@ -100,6 +108,14 @@ def _seconds(work: Callable[[], None]) -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - started_at
+
+
+def _path(recipe: Recipe) -> TrainingPath:
+    """What computes the steps of every training stage: the compiled decoder only where all of them may use it."""
+    configs = [recipe.training(stage) for stage in recipe.training_stages]
+    asked = all(config.kernels == "auto" and config.precision != "bf16" for config in configs)
+    is_native = asked and default_device().type == "cpu" and why_unavailable() is None
+    return "native" if is_native else "torch"
 
 
 def _source_bytes(source: str) -> float:

@@ -1,5 +1,6 @@
 """A recipe: what to do, stage by stage, with every value.  Each part is configured by the folder that does the work."""
 
+from collections.abc import Mapping
 from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -12,6 +13,7 @@ from glasshouse.corpus.questions import QuestionConfig
 from glasshouse.evals.trust import TrustConfig
 from glasshouse.meter import MeterConfig
 from glasshouse.model import InitConfig, ModelConfig
+from glasshouse.parallel import MeshConfig, check_model
 from glasshouse.plan import DialConfig
 from glasshouse.tokenizer import TokenizerConfig
 from glasshouse.train import TrainConfig
@@ -81,6 +83,7 @@ class Recipe(Config):
     evals: EvalsConfig = EvalsConfig()
     trust: TrustConfig = TrustConfig()
     meter: MeterConfig = MeterConfig()
+    mesh: MeshConfig = MeshConfig()  # of `torchrun`: how its processes share the training stages
 
     @field_validator("stages")
     @classmethod
@@ -110,3 +113,11 @@ class Recipe(Config):
     @property
     def training_stages(self) -> tuple[str, ...]:
         return tuple(s for s in self.stages if s in ("pretrain", "sft"))
+
+
+def check_mesh(recipe: Recipe, sizes: Mapping[str, int]) -> None:
+    """Refuse, before any work, a mesh that does not divide the model or the rows of a training stage."""
+    for stage in recipe.training_stages:
+        config = recipe.training(stage)
+        n_rows = config.batch_tokens // config.seq_len if stage == "pretrain" else None
+        check_model(recipe.model, sizes, config.seq_len, n_rows)

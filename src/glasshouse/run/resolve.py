@@ -32,6 +32,7 @@ UNDECIDED: dict[str, dict[str, Any]] = {
     "sft": {"steps": 1},
 }  # fmt: skip
 UNUSED = {stage: {"steps": 1} for stage in ("pretrain", "sft")}  # a table that no stage reads
+KNOBS = {"time", "params", "flops"}
 SHAPE_KEYS = ("d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff")
 
 
@@ -50,7 +51,9 @@ class Draft:
 
     @property
     def hash(self) -> str:
-        return sha256_text(json.dumps(self.values, sort_keys=True, default=str))
+        """Of all that decides what is built; how many processes build it does not."""
+        values = {key: value for key, value in self.values.items() if key != "mesh"}
+        return sha256_text(json.dumps(values, sort_keys=True, default=str))
 
     def parse(self, decided: Mapping[str, Mapping[str, Any]]) -> Recipe:
         """The recipe with `decided` standing in for keys the draft lacks."""
@@ -68,7 +71,9 @@ def load_draft(path: Path, settings: Sequence[str] = (), dial: Mapping[str, str]
     values = override(values, settings)
     origins |= {setting.partition("=")[0].strip(): "--set" for setting in settings}
     if dial:
-        kept = {k: v for k, v in values.get("dial", {}).items() if k not in ("time", "params", "flops")}
+        kept = dict(values.get("dial", {}))
+        if KNOBS & dial.keys():
+            kept = {k: v for k, v in kept.items() if k not in KNOBS}
         values["dial"] = {**kept, **dial}
         origins |= {f"dial.{knob}": "command line" for knob in dial}
     draft = Draft(values, origins, str(path), text)
@@ -118,6 +123,8 @@ def _workload(draft: Draft, undecided: Recipe) -> Workload:
         vocab_size=vocab_size,
         max_seq_len=max_seq_len,
         model=undecided.model.model_copy(update=extra) if is_shaped else None,
+        microbatch_tokens={s: undecided.training(s).planned_microbatch_tokens for s in undecided.training_stages},
+        is_muon=any(undecided.training(stage).optim.matrices == "muon" for stage in undecided.training_stages),
         steps={s: draft.values[s]["steps"] for s in undecided.training_stages if "steps" in draft.values.get(s, {})},
     )
 
@@ -134,7 +141,7 @@ def settle(draft: Draft, run: RunDirectory, terminal: Terminal) -> Recipe:
     """The recipe that `run` will follow; a run started from the same draft keeps the values it was given then."""
     if _known_hash(run) == draft.hash:
         terminal.line("recipe", f"as resolved before ({run.recipe_path})")
-        return read_resolved(run)
+        return read_resolved(run).model_copy(update={"mesh": draft.parse(UNDECIDED).mesh})  # any may go on
     measured = measure(draft.parse(UNDECIDED))
     recipe, plan, origins = resolve(draft, measured)
     announce(measured, plan, terminal)
@@ -170,6 +177,10 @@ def describe_plan(plan: Plan) -> str:
     """`2.6 M parameters, 6.1 M tokens · predicted 7 min 40 s, 1.9 GB, 0.9 bits/byte, 6 Wh (estimated)`."""
     record = plan.to_json()
     loss = f", {plan.bits_per_byte:.2f} bits/byte after pretraining" if plan.bits_per_byte else ""
+    if plan.bits_per_byte_interval is not None:
+        loss = loss.replace(
+            " bits", f" ({plan.bits_per_byte_interval[0]:.2f}–{plan.bits_per_byte_interval[1]:.2f}) bits"
+        )
     return (
         f"{format_count(record['parameters'])} parameters, {format_count(record['tokens'])} tokens · predicted "
         f"{format_seconds(plan.seconds)}, {format_bytes(plan.memory_bytes)}{loss}, "

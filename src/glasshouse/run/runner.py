@@ -10,7 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from glasshouse.core.files import read_json, sha256_text, write_json
 from glasshouse.core.rundir import RunDirectory
 from glasshouse.core.terminal import Terminal, format_seconds
 from glasshouse.meter import Cost, DeviceProfile, Meter, MeterConfig, peak_memory_bytes
+from glasshouse.parallel import Mesh, main_first, tell
 from glasshouse.run.fingerprint import fingerprint_sources
 from glasshouse.run.recipe import Recipe
 from glasshouse.run.stages import STAGES, StageContext
@@ -41,40 +42,52 @@ class Job:
     name: str
     inputs: str  # a hash of all that the result depends on
     work: Callable[[Path, Meter], dict[str, Any]]
+    is_shared: bool = False  # by all processes of a mesh together
 
 
 def run_recipe(
-    recipe: Recipe, run: RunDirectory, terminal: Terminal, profile: DeviceProfile, planning_seconds: float = 0.0
+    recipe: Recipe,
+    run: RunDirectory,
+    terminal: Terminal,
+    profile: DeviceProfile,
+    planning_seconds: float = 0.0,
+    mesh: Mesh | None = None,
 ) -> RunResult:
-    """Bring every stage of `recipe` up to date in `run`."""
+    """Bring every stage of `recipe` up to date in `run`.
+
+    The processes of a `mesh` train together; all else is done by the main one, while the others wait.
+    """
+    mesh = mesh or Mesh()
 
     def job(name: str, inputs: str) -> Job:
         def work(folder: Path, meter: Meter) -> dict[str, Any]:
-            return STAGES[name].work(StageContext(name, recipe, run, folder, terminal, profile, meter))
+            return STAGES[name].work(StageContext(name, recipe, run, folder, terminal, profile, meter, mesh))
 
-        return Job(name, inputs, work)
+        return Job(name, inputs, work, STAGES[name].is_shared)
 
     jobs = [job(name, inputs) for name, inputs in stage_inputs(recipe)]
-    return run_jobs(jobs, run, terminal, profile, recipe.meter, planning_seconds)
+    return run_jobs(jobs, run, terminal, profile, recipe.meter, planning_seconds, mesh)
 
 
 def run_jobs(
     jobs: Sequence[Job], run: RunDirectory, terminal: Terminal, profile: DeviceProfile, meter: MeterConfig,
-    planning_seconds: float = 0.0,
+    planning_seconds: float = 0.0, mesh: Mesh | None = None,
 ) -> RunResult:  # fmt: skip
     """Do what is not up to date.  Ctrl-C leaves a run that `glass resume` continues."""
     started_at = time.perf_counter()
+    mesh = mesh or Mesh()
     skipped = []
-    with _locked(run):
+    with locked(run) if mesh.is_main else nullcontext():
         for job in jobs:
-            if _is_finished(run, job.name, job.inputs):
+            if tell(mesh, _is_finished(run, job.name, job.inputs)):
                 skipped.append(job.name)
                 run.event(job.name, "skipped")
                 terminal.line(job.name, "unchanged, not run again")
-            else:
-                _run_job(job, run, Meter(meter, profile.device))
+            elif mesh.is_main or job.is_shared:
+                _run_job(job, run, Meter(meter, profile.device), mesh)
         seconds = planning_seconds + time.perf_counter() - started_at
-        cost = _write_actual(run, [job.name for job in jobs], seconds, is_whole=not skipped)
+        names = [job.name for job in jobs]
+        cost = _write_actual(run, names, seconds, is_whole=not skipped) if mesh.is_main else Cost()
     return RunResult(run, seconds, cost, tuple(skipped))
 
 
@@ -101,13 +114,12 @@ def unfinished_stages(recipe: Recipe, run: RunDirectory) -> list[str]:
     return [name for name, inputs in stage_inputs(recipe) if not _is_finished(run, name, inputs)]
 
 
-def _run_job(job: Job, run: RunDirectory, meter: Meter) -> None:
+def _run_job(job: Job, run: RunDirectory, meter: Meter, mesh: Mesh) -> None:
     name, folder = job.name, run.path / job.name
-    if _read(folder / "inputs.json").get("inputs") != job.inputs and folder.exists():
-        _clear(folder)
-    folder = run.stage(name)
-    write_json(folder / "inputs.json", {"inputs": job.inputs})
-    run.event(name, "started", inputs=job.inputs)
+    with main_first(mesh) if job.is_shared else nullcontext():
+        if mesh.is_main:
+            _open(folder, job.inputs)
+            run.event(name, "started", inputs=job.inputs)
     try:
         with meter:
             summary = job.work(folder, meter)
@@ -117,14 +129,18 @@ def _run_job(job: Job, run: RunDirectory, meter: Meter) -> None:
         run.event(name, "interrupted", error=type(error).__name__, seconds=cost.seconds, cost=cost.to_json())
         raise
     run.event(name, "finished", seconds=cost.seconds, cost=cost.to_json(), energy=meter.source, summary=summary)
-    write_json(folder / "finished.json", {"inputs": job.inputs, "seconds": cost.seconds, "cost": cost.to_json()})
+    if mesh.is_main:
+        write_json(folder / "finished.json", {"inputs": job.inputs, "seconds": cost.seconds, "cost": cost.to_json()})
 
 
-def _clear(folder: Path) -> None:
-    """What was made from other inputs: nothing in it is true any more.  Files that no stage made are not ours."""
-    if any(folder.iterdir()) and not (folder / "inputs.json").exists():
-        raise ConfigError(f"{folder} holds files that are not of a run. Choose another folder with --out")
-    shutil.rmtree(folder)
+def _open(folder: Path, inputs: str) -> None:
+    """What was made from other inputs goes: nothing in it is true any more.  Files that no stage made are not ours."""
+    if _read(folder / "inputs.json").get("inputs") != inputs and folder.exists():
+        if any(folder.iterdir()) and not (folder / "inputs.json").exists():
+            raise ConfigError(f"{folder} holds files that are not of a run. Choose another folder with --out")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "inputs.json", {"inputs": inputs})
 
 
 def _is_finished(run: RunDirectory, name: str, inputs: str) -> bool:
@@ -155,7 +171,7 @@ def _write_actual(run: RunDirectory, stages: Sequence[str], seconds: float, is_w
 
 
 @contextmanager
-def _locked(run: RunDirectory) -> Iterator[None]:
+def locked(run: RunDirectory) -> Iterator[None]:
     """Only one process works in a run directory; the lock goes with the process, however it ends."""
     with (run.create().path / ".lock").open("a") as file:
         try:

@@ -27,6 +27,7 @@ from glasshouse.evals import HeldOutText, LikelihoodConfig, evaluate_questions, 
 from glasshouse.infer import Engine, SamplingConfig, chat_ids
 from glasshouse.model import Transformer
 from glasshouse.objective import lm_loss
+from glasshouse.parallel import main_first
 from glasshouse.run.aligning import align
 from glasshouse.run.context import StageContext
 from glasshouse.run.recipe import Recipe
@@ -43,11 +44,13 @@ class Stage:
     """`reads`: the parts of the recipe that decide what it does, as dotted paths.
 
     `is_leaf`: no later stage reads what it leaves, so that a change of it makes only itself run again.
+    `is_shared`: all processes of a mesh do it together; else the main one does it alone.
     """
 
     work: Callable[[StageContext], dict[str, Any]]
     reads: tuple[str, ...]
     is_leaf: bool = False
+    is_shared: bool = False
 
 
 def corpus_stage(context: StageContext) -> dict[str, Any]:
@@ -77,8 +80,11 @@ def pretrain_stage(context: StageContext) -> dict[str, Any]:
     assert config is not None  # checked with the recipe
     corpus = context.run.path / "corpus"
     tokenizer = Tokenizer.load(context.run.path / "tokenizer")
-    shards = {split: _shard(context.folder / f"{split}.tokens", read_documents(corpus, split), tokenizer)
-              for split in ("train", "holdout")}  # fmt: skip
+    with main_first(context.mesh):
+        shards = {
+            split: write_stage_shard(context.folder / f"{split}.tokens", read_documents(corpus, split), tokenizer)
+            for split in ("train", "holdout")
+        }
     seed = derive_seed(recipe.seed, "pretrain")
     model = Transformer(recipe.model.model_copy(update={"vocab_size": tokenizer.vocab_size}))
     model.init_weights(seed, recipe.init)
@@ -161,10 +167,10 @@ EVALS, TRUST = Stage(evals_stage, ("evals",), is_leaf=True), Stage(trust_stage, 
 STAGES: Mapping[str, Stage] = {
     "corpus": Stage(corpus_stage, ("corpus",)),
     "tokenizer": Stage(tokenizer_stage, ("stages", "tokenizer", "sft.conversations")),
-    "pretrain": Stage(pretrain_stage, TRAINING),
+    "pretrain": Stage(pretrain_stage, TRAINING, is_shared=True),
     "evals-pretrain": EVALS,
     "trust-pretrain": TRUST,
-    "sft": Stage(sft_stage, ("sft",)),
+    "sft": Stage(sft_stage, ("sft",), is_shared=True),
     "evals-sft": EVALS,
     "trust-sft": TRUST,
     "align": Stage(align_stage, ("align",)),
@@ -194,7 +200,7 @@ def _trainer(
         model, tokenizer, loader, lm_loss, context.recipe.training(context.name),
         stage=context.name, run=context.run, folder=context.folder, terminal=context.terminal, meter=context.meter,
         device_profile=context.profile, evaluate=evaluate, sample=sample, parent=parent,
-        provenance=_provenance(context), recipe=context.recipe.model_dump(mode="json"),
+        provenance=_provenance(context), recipe=context.recipe.model_dump(mode="json"), mesh=context.mesh,
     )  # fmt: skip
 
 
@@ -222,7 +228,7 @@ def _provenance(context: StageContext) -> dict[str, Any]:
     return {"sources": list(context.recipe.corpus.sources), "corpus": read_json(summary)["sha256"]}
 
 
-def _shard(path: Path, documents: Iterable[Document], tokenizer: Tokenizer) -> TokenShard:
+def write_stage_shard(path: Path, documents: Iterable[Document], tokenizer: Tokenizer) -> TokenShard:
     """The shard at `path`, written unless a whole one of this tokenizer is there (an interrupted run's)."""
     if path.exists():
         return TokenShard(path, tokenizer.hash)

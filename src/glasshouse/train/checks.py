@@ -12,7 +12,9 @@ from typing import Any
 from glasshouse.batch import Loader
 from glasshouse.core.errors import ConfigError, DataError
 from glasshouse.model import ModelConfig
+from glasshouse.parallel import Mesh, check_model
 from glasshouse.tokenizer import Tokenizer
+from glasshouse.train.config import TrainConfig
 
 FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -51,6 +53,16 @@ def check_corpus(n_epoch_tokens: int, n_planned_tokens: int, max_epochs: float) 
             f"of text, or at most {int(n_epoch_tokens * max_epochs):,} training tokens (a smaller model, fewer steps). "
             f"Set train.max_epochs higher to do it nevertheless."
         )
+
+
+def check_mesh(mesh: Mesh, model: ModelConfig, loader: Loader, config: TrainConfig, beside: Any) -> None:
+    """Refuse what many processes could not share."""
+    if mesh.world_size == 1:
+        return
+    n_rows = config.batch_tokens // config.seq_len if loader.has_fixed_shape else None
+    check_model(model, mesh.sizes, config.seq_len, n_rows)
+    if beside is not None:
+        raise ConfigError("a value head is trained by one process: start this stage without torchrun.")
 
 
 def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:

@@ -1,6 +1,8 @@
 """What a recipe may say about training."""
 
-from pydantic import Field
+from typing import Literal
+
+from pydantic import Field, PositiveInt
 
 from glasshouse.core.config import Config
 from glasshouse.model.native import Kernels
@@ -14,7 +16,7 @@ class TrainConfig(Config):
     steps: int = Field(gt=0)
     seq_len: int = Field(gt=0)
     batch_tokens: int = Field(gt=0)
-    microbatch_tokens: int | None = Field(default=None, gt=0)  # None: the whole batch at once
+    microbatch_tokens: PositiveInt | Literal["auto"] | None = None  # None: all at once; "auto": as many as fit
     optim: OptimConfig = OptimConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     clip_norm: float | None = Field(default=1.0, gt=0)
@@ -29,6 +31,11 @@ class TrainConfig(Config):
     metric_every: int | None = Field(default=None, gt=0)  # steps; None: about once a second
     max_epochs: float | None = Field(default=100.0, gt=0)  # repeating text more than 40 times adds nothing
     seed: int = 0  # of the weights and the order of the data, which the caller builds; recorded here
+
+    @property
+    def planned_microbatch_tokens(self) -> int:
+        """What is counted with before anything is tried: where it is "auto", the whole batch."""
+        return self.microbatch_tokens if isinstance(self.microbatch_tokens, int) else self.batch_tokens
 
 
 # What may differ between a checkpoint and the recipe that resumes it: it does not change the weights.

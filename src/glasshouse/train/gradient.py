@@ -34,14 +34,19 @@ def add_gradient(
     *,
     microbatch_tokens: int | None = None,
     precision: Precision = "auto",
+    n_targets: int | None = None,
+    loss_scale: float = 1.0,
 ) -> GradientSums:
-    """Add the gradient of the mean loss over the batch's targets."""
-    n_targets = batch.count_targets()
+    """Add the gradient of the mean loss over the batch's targets, times `loss_scale`.
+
+    n_targets: of the whole batch, where `batch` is a part of it.
+    """
+    n_targets = batch.count_targets() if n_targets is None else n_targets
     sums: GradientSums | None = None
     for microbatch in batch.microbatches(microbatch_tokens):
         with _autocast(precision, batch.ids_BT.device.type):
             output = objective(model, microbatch)
-        (output.loss_sum / n_targets).backward()  # type: ignore[no-untyped-call]
+        (output.loss_sum * loss_scale / n_targets).backward()  # type: ignore[no-untyped-call]
         part = output.loss_sum.detach()
         if sums is None:
             sums = GradientSums(part, n_targets)

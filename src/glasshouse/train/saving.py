@@ -2,11 +2,13 @@
 
 `folder/checkpoints/step-XXXXXXXX` holds weights, optimizer, random states and records, so that going on gives the bits
 of a run that never stopped; the newest two are kept.  `folder/checkpoint` is the finished model alone.
+A checkpoint is written beside training, from a copy of the state made between two steps.  Many processes write one
+together, in the form that one process writes, so any number of them goes on from it.
 """
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,19 +19,24 @@ from torch import Tensor, nn
 from glasshouse.batch import Loader
 from glasshouse.checkpoint import (
     TrainingState,
+    complete_checkpoint,
     fill_weights,
     latest_checkpoint,
     load_training_state,
+    load_training_values,
     save_checkpoint,
     verify,
+    write_training_values,
 )
 from glasshouse.core.errors import CheckpointError
 from glasshouse.meter import Cost
 from glasshouse.model import Transformer
-from glasshouse.optim import BESIDE, OptimizerSet
+from glasshouse.optim import BESIDE, OptimizerSet, parameter_name
+from glasshouse.parallel import Mesh, Team, copied, piece_of_zeros, tell
 from glasshouse.tokenizer import Tokenizer
 from glasshouse.train.checks import check_identity, is_full_disk
 from glasshouse.train.config import FREE_TO_CHANGE, TrainConfig
+from glasshouse.train.errand import Errand
 from glasshouse.train.guard import LossGuard
 from glasshouse.train.progress import TrainState
 
@@ -43,6 +50,9 @@ class Saved:
     state: TrainState
     cost: Cost
     wall_s: float
+
+
+Writer = Callable[[Path, Cost, TrainingState | None], None]
 
 
 class Saver:
@@ -62,11 +72,16 @@ class Saver:
         config: TrainConfig,
         about: Mapping[str, Any],
         beside: nn.Module | None = None,
+        team: Team | None = None,
     ) -> None:
+        self.team = team or Team(model, Mesh())
         self.folder, self.checkpoints = folder, folder / "checkpoints"
         self.model, self.tokenizer, self.optimizer, self.guard = model, tokenizer, optimizer, guard
         self.loader, self.config, self.about, self.beside = loader, config, about, beside
         self.saved_step: int | None = None
+        self.writes_step: int | None = None
+        self._errand: Errand | None = None
+        self._copy: Transformer | None = None  # what is written while the model trains on
         self._took_s = 0.0
         self.start_clock()
 
@@ -74,54 +89,117 @@ class Saver:
         """The time until the next checkpoint counts from here."""
         self._saved_at = time.perf_counter()
 
-    def is_due(self, step: int) -> bool:
-        config = self.config
+    def is_due(self, step: int, is_time: bool | None = None) -> bool:
+        """`is_time`: what `is_time()` said on the main rank, whose clock counts for all."""
         if self.guard.n_bad_in_a_row:
             return False  # these weights may be what is wrong; nothing to go back to
-        if config.checkpoint_every is not None and step % config.checkpoint_every == 0:
+        if self.config.checkpoint_every is not None and step % self.config.checkpoint_every == 0:
             return True
-        if config.checkpoint_every_s is None:
+        return self.is_time() if is_time is None else is_time
+
+    def is_time(self) -> bool:
+        """By the clock; while one is being written, however slowly, no other is."""
+        every_s = self.config.checkpoint_every_s
+        if every_s is None or (self._errand is not None and self._errand.is_running):
             return False
-        return time.perf_counter() - self._saved_at >= max(config.checkpoint_every_s, CHECKPOINT_SHARE * self._took_s)
+        return time.perf_counter() - self._saved_at >= max(every_s, CHECKPOINT_SHARE * self._took_s)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether writing beside training came to nothing; `finish` says why."""
+        return self._errand is not None and self._errand.has_failed
+
+    def finish(self) -> None:
+        """Wait for what is being written; raises its failure, once."""
+        errand, self._errand = self._errand, None
+        if errand is not None:
+            errand.finish()
 
     def newest(self) -> Path | None:
-        return latest_checkpoint(self.checkpoints)
+        """As the main rank finds it.  Collective."""
+        self.finish()
+        found = latest_checkpoint(self.checkpoints) if self.team.is_main else None
+        path = tell(self.team.mesh, None if found is None else str(found))
+        return None if path is None else Path(path)
 
     def newest_in_words(self) -> str:
-        found = self.newest()
+        found = latest_checkpoint(self.checkpoints)
         return f"The last good checkpoint is {found}." if found else "No checkpoint had been made yet."
 
-    def save(self, saved: Saved) -> None:
-        """The checkpoint of a step; the newest two are kept."""
+    def save(self, saved: Saved, *, is_beside: bool = False) -> None:
+        """The checkpoint of a step; the newest two are kept.  `is_beside`: training goes on while it is written."""
+        self.finish()
         started_at = time.perf_counter()
-        self._write(self.checkpoints / f"step-{saved.state.step:08d}", saved.cost, self._pack(saved))
-        self.prune(keep=2)
+        step = self.writes_step = saved.state.step
+        path, cost, packed = self.checkpoints / f"step-{step:08d}", saved.cost, self._pack(saved)
+
+        def write() -> None:
+            write_it(path, cost, packed)
+            self.prune(keep=2)
+            self._took_s = time.perf_counter() - started_at
+
+        if self.team.mesh.world_size > 1:
+            packed, weights = _copied_state(packed), copied(_weights(self.model))
+            write_it = self._writer_together(weights)
+        elif is_beside:
+            packed, write_it = _copied_state(packed), self._writer_of(self._copied_model())
+        else:
+            write_it = self._writer_of(self.model)
+        if is_beside:
+            self._errand = Errand(write)
+        else:
+            write()
         self.start_clock()
-        self.saved_step = saved.state.step
-        self._took_s = self._saved_at - started_at
+        self.saved_step = step
 
     def save_finished(self, cost: Cost) -> Path:
         """The model alone, as it is used from now on."""
-        return self._write(self.folder / "checkpoint", cost, None)
+        path = self.folder / "checkpoint"
+        if self.team.mesh.world_size > 1:
+            self._writer_together(_weights(self.model))(path, cost, None)
+        else:
+            self._writer_of(self.model)(path, cost, None)
+        return path
 
     def load(self, path: Path) -> Saved:
         """Put everything back as it was; refused where the settings say that going on would give another model."""
-        verify(path)
-        training = load_training_state(path)
-        values = training.values
-        check_identity(values["identity"], self._identity(), path)
-        fill_weights(self.model, path)
-        self._load_beside(training.tensors)
-        self.optimizer.load_state(training.tensors, values)
-        _load_random_states(training.tensors, self.model.device)
+        if self.team.mesh.world_size > 1:
+            values = self._load_together(path)
+        else:
+            verify(path)
+            training = load_training_state(path)
+            values = training.values
+            check_identity(values["identity"], self._identity(), path)
+            fill_weights(self.model, path)
+            self._load_beside(training.tensors)
+            self.optimizer.load_state(training.tensors, values)
+            _load_random_states(training.tensors, self.model.device)
         self.guard.load_state(values["guard"])
         state = TrainState.from_json(values["state"])
         self.saved_step = state.step
         return Saved(state, Cost.from_json(values["cost"]), float(values["wall_s"]))
 
+    def _load_together(self, path: Path) -> Mapping[str, Any]:
+        """Each process reads its pieces, whatever pieces they were written in."""
+        from glasshouse.checkpoint import load_divided, stored_shapes
+
+        values = load_training_values(path)
+        check_identity(values["identity"], self._identity(), path)
+        own = self.optimizer.by_name()
+        state: dict[str, Any] = {}
+        for key, (shape, dtype) in stored_shapes(path).items():
+            if (owner := own.get(parameter_name(key) or "")) is not None:
+                state[key] = piece_of_zeros(owner, shape, dtype)
+            elif key == "rng/cpu":
+                state[key] = torch.zeros(shape, dtype=dtype)
+        load_divided(path, {**_weights(self.model), **state})
+        self.optimizer.load_state(state, values)
+        _load_random_states(state, torch.device("cpu"))
+        return values
+
     def prune(self, keep: int) -> int:
         """Remove all but the newest `keep` step checkpoints; returns how many went."""
-        old = sorted(self.checkpoints.glob("step-*"))[:-keep]
+        old = sorted(self.checkpoints.glob("step-*"))[:-keep] if self.team.is_main else []
         for path in old:
             shutil.rmtree(path, ignore_errors=True)
         return len(old)
@@ -143,18 +221,51 @@ class Saver:
             names = self.beside.state_dict()
             self.beside.load_state_dict({name: tensors[BESIDE + name] for name in names})
 
-    def _write(self, path: Path, cost: Cost, training_state: TrainingState | None) -> Path:
-        def write() -> Path:
-            return save_checkpoint(
-                path, self.model, self.tokenizer, cost=cost, training_state=training_state, **self.about
-            )
+    def _copied_model(self) -> Transformer:
+        """The weights of this moment, on the CPU.  The memory is kept: the next copy needs no new one."""
+        if self._copy is None:
+            with torch.device("meta"):
+                self._copy = type(self.model)(self.model.config, seed=None).to(self.model.dtype)
+            self._copy.to_empty(device="cpu")
+        with torch.no_grad():
+            torch._foreach_copy_(list(self._copy.parameters()), list(self.model.parameters()))
+        return self._copy
 
-        try:
-            return write()
-        except CheckpointError as error:
-            if not is_full_disk(error) or self.prune(keep=1) == 0:
-                raise
-            return write()  # the older of two checkpoints made room
+    def _writer_of(self, model: Transformer) -> Writer:
+        def write(path: Path, cost: Cost, training_state: TrainingState | None) -> None:
+            def attempt() -> None:
+                save_checkpoint(path, model, self.tokenizer, cost=cost, training_state=training_state, **self.about)
+
+            try:
+                attempt()
+            except CheckpointError as error:
+                if not is_full_disk(error) or self.prune(keep=1) == 0:
+                    raise
+                attempt()  # the older of two checkpoints made room
+
+        return write
+
+    def _writer_together(self, weights: Mapping[str, Tensor]) -> Writer:
+        """Collective: every rank writes its pieces, the main rank the rest."""
+        from glasshouse.checkpoint import save_divided
+
+        def write(path: Path, cost: Cost, training_state: TrainingState | None) -> None:
+            def write_rest(folder: Path) -> None:
+                if training_state is not None:
+                    write_training_values(folder, training_state.values)
+                complete_checkpoint(folder, self.model, self.tokenizer, cost=cost, **self.about)
+
+            tensors = {} if training_state is None else training_state.tensors
+            group = self.team.mesh.save_group
+            try:
+                save_divided(path, {**weights, **tensors}, write_rest, group)
+            except CheckpointError as error:
+                if not is_full_disk(error):
+                    raise
+                self.prune(keep=1)  # the older of two checkpoints makes room
+                save_divided(path, {**weights, **tensors}, write_rest, group)
+
+        return write
 
     def _identity(self) -> dict[str, Any]:
         """What the weights at the end depend on."""
@@ -165,6 +276,17 @@ class Saver:
             "model": self.model.config.model_dump(mode="json"),
             "tokenizer": self.tokenizer.hash,
         }
+
+
+def _weights(model: nn.Module) -> dict[str, Any]:
+    """By the keys they have in a checkpoint that many write."""
+    from glasshouse.checkpoint import WEIGHTS_PREFIX
+
+    return {WEIGHTS_PREFIX + name: parameter.detach() for name, parameter in model.named_parameters()}
+
+
+def _copied_state(state: TrainingState) -> TrainingState:
+    return TrainingState(copied(state.tensors), state.values)
 
 
 def _random_states(device: torch.device) -> dict[str, Tensor]:

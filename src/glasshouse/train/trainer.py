@@ -3,7 +3,9 @@
 A step: the gradient of the batch, then one read of (loss, gradient norm) decides whether the step is taken.
 Moments are counted in finished steps: what belongs to step S happens in the order hooks, metrics, checkpoint, so a
 checkpoint at S holds everything up to S and a resumed run repeats nothing.
-Units: nats, tokens, seconds.  Left out: more than one process (`parallel` comes later).
+Many processes train as one (`parallel`): each takes its part of every batch; what is decided in a step (is it good, is
+it time to save, did a signal come) is decided from one sum over all of them.  Only the main one records and speaks.
+Units: nats, tokens, seconds.
 """
 
 import math
@@ -20,7 +22,7 @@ from torch import nn
 from glasshouse.batch import Batch, Cursor, Loader
 from glasshouse.core.environment import start_torch
 from glasshouse.core.errors import CheckpointError, TrainingError
-from glasshouse.core.files import write_json
+from glasshouse.core.files import read_json, write_json
 from glasshouse.core.rundir import RunDirectory
 from glasshouse.core.terminal import Task, Terminal, format_bytes
 from glasshouse.meter import Cost, DeviceProfile, Meter
@@ -28,13 +30,16 @@ from glasshouse.model import Transformer, count_parameters, flops_per_token
 from glasshouse.model.native import Kernels
 from glasshouse.objective import LanguageModel, Objective
 from glasshouse.optim import build_optimizer, describe_groups, factor
+from glasshouse.parallel import Mesh, apply_plan, local, main_first, tell
 from glasshouse.tokenizer import Tokenizer
-from glasshouse.train.checks import check_corpus, check_inputs, is_full_disk
+from glasshouse.train.agreed import NOTHING_AGREED, Agreed
+from glasshouse.train.checks import check_corpus, check_inputs, check_mesh, is_full_disk
 from glasshouse.train.compiling import prepare
 from glasshouse.train.config import TrainConfig
 from glasshouse.train.gradient import GradientSums, add_gradient
 from glasshouse.train.guard import LossGuard, Verdict
 from glasshouse.train.interrupt import Interrupted, SignalWatch
+from glasshouse.train.microbatch import describe_microbatch, fit_microbatch, promising_microbatch
 from glasshouse.train.progress import Interval, TrainResult, TrainState, note
 from glasshouse.train.records import rewind
 from glasshouse.train.saving import Saved, Saver
@@ -68,9 +73,13 @@ class Trainer:
         recipe: Mapping[str, Any] | None = None,
         parent: str | None = None,
         beside: nn.Module | None = None,
+        mesh: Mesh | None = None,
     ) -> None:
         """`beside`: a small module that `objective` uses and that is trained with the model; it is kept in the
-        checkpoints to go on from, and saving it at the end is the caller's."""
+        checkpoints to go on from, and saving it at the end is the caller's.
+
+        mesh: the processes that train together, each with a Trainer of the same arguments; `model` is divided in place.
+        """
         start_torch()
         self.model, self.tokenizer, self.loader, self.objective, self.config = (
             model, tokenizer, loader, objective, config,
@@ -82,13 +91,21 @@ class Trainer:
         if n_epoch_tokens is not None and config.max_epochs is not None:
             check_corpus(n_epoch_tokens, config.steps * config.batch_tokens, config.max_epochs)
         self.device = model.device
+        mesh = mesh or Mesh()
+        check_mesh(mesh, model.config, loader, config, beside)
+        self.team = apply_plan(model, mesh)
         self.optimizer = build_optimizer(model, config.optim, beside)
         self.guard = LossGuard(config.guard)
         about = {"recipe": dict(recipe or {}), "provenance": dict(provenance or {}), "parent": parent}
-        self.saver = Saver(folder, model, tokenizer, self.optimizer, self.guard, loader, config, about, beside)
+        self.saver = Saver(
+            folder, model, tokenizer, self.optimizer, self.guard, loader, config, about, beside, self.team
+        )
         self.state = TrainState(step=0, cursor=loader.start())
         self._sample_steps = {round(share * config.steps): share for share in config.sample_at}
-        self._trained: LanguageModel = model  # the compiled one, where that pays
+        self._trained: LanguageModel = self.team.trained  # the compiled one, where that pays
+        self._signals = SignalWatch()
+        self._agreed = NOTHING_AGREED
+        self._microbatch_tokens = None if config.microbatch_tokens == "auto" else config.microbatch_tokens
         self._interval = Interval()
         self._cost_before = Cost()
         self._wall_before_s = 0.0
@@ -102,28 +119,33 @@ class Trainer:
         """Train; a full disk, a signal or a diverged loss leaves the last good checkpoint and says how to go on."""
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            with SignalWatch() as signals:
+            with self._signals:
                 self._begin()
                 with self.terminal.task(self.stage, self.config.steps) as task:
-                    self._loop(signals, task)
+                    self._loop(task)
                 return self._finish()
         except (OSError, CheckpointError) as error:
             if is_full_disk(error):
                 raise self._out_of_room(error) from error
+            raise
+        except RuntimeError as error:
+            if absent := self.team.absent_ranks():
+                raise self._left_alone(absent, error) from error
             raise
 
     def _begin(self) -> None:
         self._started_at = time.perf_counter()
         found = self.saver.newest()
         if found is None:
-            rewind(self.run, self.stage, None)
+            self._rewind(None)
             for line in describe_groups(self.optimizer.groups):
                 self.terminal.line(self.stage, line)
         else:
             saved = self.saver.load(found)
             self.state, self._cost_before, self._wall_before_s = saved.state, saved.cost, saved.wall_s
-            rewind(self.run, self.stage, self.state.step)
+            self._rewind(self.state.step)
             self.terminal.line(self.stage, f"goes on from step {self.state.step:,} of {self.config.steps:,} ({found})")
+        self._microbatch_tokens = self._fit_microbatch()
         n_parameters = count_parameters(self.model.config).total
         self.run.event(self.stage, "training", steps=self.config.steps, parameters=n_parameters)
         self._choose_compiled()
@@ -132,17 +154,52 @@ class Trainer:
         self.saver.start_clock()
         self._ticked_at = time.perf_counter()
 
+    def _fit_microbatch(self) -> int | None:
+        """As the recipe says, or found by trying; a run that goes on keeps what it found, for the same bits."""
+        if self.config.microbatch_tokens != "auto":
+            return self.config.microbatch_tokens
+        record = self.folder / "microbatch.json"
+        if tell(self.team.mesh, record.exists()):
+            return int(read_json(record)["tokens"])
+        batch = self.loader.batch_at(self.state.cursor)[0]
+        n_tokens, row_tokens = self.team.part(batch).n_tokens, self.config.seq_len
+
+        def attempt(tokens: int) -> None:
+            self._microbatch_tokens = tokens
+            try:
+                self._gradient(self.team.trained, batch)
+                spare = [torch.empty_like(local(p)) for p in self.optimizer.parameters for _ in range(2)]
+                del spare  # the room that the optimizer will want
+            finally:
+                self.optimizer.zero_grad()
+
+        most = n_tokens
+        if self.device.type == "cpu":
+            most = promising_microbatch(self.model.config, n_tokens, row_tokens)
+        own = fit_microbatch(attempt, most, row_tokens, can_retry=not self.team.is_divided)
+        tokens = round(min(self.team.every(own)))
+        if self.team.is_main:
+            write_json(record, {"tokens": tokens})
+        peak = torch.cuda.max_memory_allocated() if self.device.type == "cuda" else None
+        self.terminal.line(self.stage, describe_microbatch(tokens, n_tokens, peak))
+        return tokens
+
     def _choose_compiled(self) -> None:
-        batch = self.loader.batch_at(self.state.cursor)[0].to(self.device)
+        if self.team.is_divided:
+            self._compiled = f"eager: weights are divided ({self.team.mesh.describe()})"
+            self.terminal.line(self.stage, self._compiled)
+            return
+        batch = self.loader.batch_at(self.state.cursor)[0]
 
         def probe(model: LanguageModel) -> None:
             self._gradient(model, batch)
             self.optimizer.zero_grad()
 
-        self._trained, choice = prepare(
-            self.model, probe, mode=self.config.compile, n_steps=self.config.steps,
-            has_fixed_shape=self.loader.has_fixed_shape, folder=self.folder, kernels=self._kernels(),
-        )  # fmt: skip
+        with main_first(self.team.mesh):  # the others find its choice
+            self._trained, choice = prepare(
+                self.model, probe, mode=self.config.compile, n_steps=self.config.steps,
+                has_fixed_shape=self.loader.has_fixed_shape, folder=self.folder, kernels=self._kernels(),
+            )  # fmt: skip
         self._compiled = str(choice)
         self.optimizer.set_kernels(self.model.kernels)
         self.terminal.line(self.stage, self._compiled)
@@ -151,32 +208,38 @@ class Trainer:
         """bf16 is computed by torch alone."""
         return "torch" if self.config.precision == "bf16" else self.config.kernels
 
-    def _loop(self, signals: SignalWatch, task: Task) -> None:
+    def _loop(self, task: Task) -> None:
         while self.state.step < self.config.steps:
-            if signals.received is not None:
-                self._stop(signals.received, task)
             self._step()
             is_last = self.state.step == self.config.steps
             self._hooks()
             if is_last or self._is_tick():
                 self._tick(task)
-            if self.saver.is_due(self.state.step) and not is_last:
+            if self._agreed.signal is not None:
+                self._stop(self._agreed.signal, task)
+            if self._agreed.has_failed:
+                self.saver.finish()  # raises
+            if self.saver.is_due(self.state.step, self._agreed.is_time) and not is_last:
                 self._tick(task)  # the sums since the last record are not part of a checkpoint
-                self._save()
-        if signals.received is not None:
-            self._stop(signals.received, task)
+                self._save(is_beside=True)
 
     def _finish(self) -> TrainResult:
         if self.saver.saved_step != self.state.step:
             self._save()
+        self.saver.finish()
         checkpoint = self.saver.save_finished(self._cost())
         result = self._result(checkpoint)
-        write_json(self.folder / "summary.json", {**result.to_json(), **self._about_model()})
+        if self.team.is_main:
+            write_json(self.folder / "summary.json", {**result.to_json(), **self._about_model()})
         self.saver.prune(keep=1)
         return result
 
-    def _save(self) -> None:
-        self.saver.save(Saved(self.state, self._cost(), self._wall_s()))
+    def _save(self, *, is_beside: bool = False) -> None:
+        self.saver.save(Saved(self.state, self._cost(), self._wall_s()), is_beside=is_beside)
+
+    def _rewind(self, step: int | None, *, keeps_warnings: bool = False) -> None:
+        if self.team.is_main:
+            rewind(self.run, self.stage, step, keeps_warnings=keeps_warnings)
 
     # ---- one step ------------------------------------------------------------------------------------------------
 
@@ -184,33 +247,37 @@ class Trainer:
         started_at = time.perf_counter()
         state = self.state
         batch, next_cursor = self.loader.batch_at(state.cursor)
-        batch = batch.to(self.device)
         self.optimizer.set_factor(factor(state.step, self.config.steps, self.config.schedule))
         sums = self._gradient(self._trained, batch)
         verdict, loss_sum, metrics = self._update(sums)
         cursor_before, state.cursor = state.cursor, next_cursor
         state.step += 1
-        self._count_work(batch, sums.n_head_tokens, time.perf_counter() - started_at)
+        self._count_work(batch, self._agreed.n_head_tokens, time.perf_counter() - started_at)
         if verdict == "good":
             self._interval.add(loss_sum, sums.n_targets, batch.n_bytes, metrics)
         else:
-            self._skip(verdict, loss_sum / sums.n_targets, cursor_before, batch)
+            self._skip(verdict, loss_sum / sums.n_targets, cursor_before, batch, sums)
 
     def _gradient(self, model: LanguageModel, batch: Batch) -> GradientSums:
+        """Of this process's part of the batch."""
         config = self.config
         return add_gradient(
-            model, batch, self.objective, microbatch_tokens=config.microbatch_tokens, precision=config.precision
-        )
+            model, self.team.part(batch).to(self.device), self.objective, microbatch_tokens=self._microbatch_tokens,
+            precision=config.precision, n_targets=batch.count_targets(), loss_scale=self.team.loss_scale,
+        )  # fmt: skip
 
     def _update(self, sums: GradientSums) -> tuple[Verdict, float, dict[str, float]]:
         """Take the step where the guard finds it good; returns the verdict, the sum of losses and of each metric."""
-        grads = [p.grad for p in self.optimizer.parameters if p.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
-        found = (sums.loss, norm, *(value.float() for value in sums.metrics.values()))
-        loss_sum, self._grad_norm, *values = torch.stack(found).tolist()  # the one read from the device
+        is_time = self.team.is_main and self.saver.is_time()
+        own = Agreed(sums.n_head_tokens, is_time, self.saver.has_failed, self._signals.received)
+        metrics = [value.float() for value in sums.metrics.values()]
+        found, flags = self.team.agree(sums.loss, self.optimizer.parameters, metrics, own.to_flags())
+        loss_sum, self._grad_norm, *values = found
+        self._agreed = Agreed.from_flags(flags)
         verdict = self.guard.judge(loss_sum / sums.n_targets, self._grad_norm)
         if verdict == "good":
             if self.config.clip_norm is not None and self._grad_norm > self.config.clip_norm:
+                grads = [local(p.grad) for p in self.optimizer.parameters if p.grad is not None]
                 torch._foreach_mul_(grads, self.config.clip_norm / self._grad_norm)
             self.optimizer.step()
         self.optimizer.zero_grad()
@@ -230,15 +297,19 @@ class Trainer:
 
     # ---- bad steps -----------------------------------------------------------------------------------------------
 
-    def _skip(self, verdict: Verdict, loss: float, cursor: Cursor, batch: Batch) -> None:
+    def _skip(self, verdict: Verdict, loss: float, cursor: Cursor, batch: Batch, sums: GradientSums) -> None:
         """The step was not taken: keep the batch for inspection, say so, and go back when it keeps happening."""
         step = self.state.step
         path = self.folder / "bad_batches" / f"step-{step:08d}-batch-{cursor.epoch}-{cursor.index}.json"
-        write_json(path, {
-            "step": step, "verdict": verdict, "loss": repr(loss), "grad_norm": repr(self._grad_norm),
-            "cursor": cursor.to_json(), "ids": batch.ids_BT.tolist(),
-        })  # fmt: skip
-        text = f"step {step}: loss {loss:.4g} is {_in_words(verdict)}; step skipped, its batch is in {path}"
+        losses = self.team.every(float(sums.loss))
+        if self.team.is_main:
+            write_json(path, {
+                "step": step, "verdict": verdict, "loss": repr(loss), "grad_norm": repr(self._grad_norm),
+                "cursor": cursor.to_json(), "loss_sum_by_rank": [repr(own) for own in losses],
+                "ids": batch.ids_BT.tolist(),
+            })  # fmt: skip
+        where = self.team.blame(losses, batch.n_rows)
+        text = f"step {step}: loss {loss:.4g} is {_in_words(verdict)}{where}; step skipped, its batch is in {path}"
         self.run.event(self.stage, "warning", step=step, text=text)
         self.terminal.warn(self.stage, text)
         if self.guard.is_lost:
@@ -255,7 +326,7 @@ class Trainer:
         self.state = replace(loaded, cursor=state.cursor, n_rollbacks=state.n_rollbacks + 1, busy_s=state.busy_s)
         self.guard.n_skipped, self.guard.n_bad_in_a_row = n_skipped, 0
         self._interval = Interval()
-        rewind(self.run, self.stage, self.state.step, keeps_warnings=True)
+        self._rewind(self.state.step, keeps_warnings=True)
         text = f"{what}: back to step {self.state.step} ({found.name}); the data since then is not used again"
         self.run.event(self.stage, "warning", step=self.state.step, text=text)
         self.terminal.warn(self.stage, text)
@@ -277,16 +348,19 @@ class Trainer:
         is_sample = self.sample is not None and step in self._sample_steps
         if not (is_sample or (is_eval and self.evaluate is not None)):
             return
-        with torch.random.fork_rng(), torch.no_grad():  # not inference_mode: tables cached within it cannot train
-            self.model.eval()
-            if is_eval and self.evaluate is not None:
-                self.state.evaluation = dict(self.evaluate(self.model))
-                self.run.metric(self.stage, step, self.state.evaluation)
-            if is_sample and self.sample is not None:
-                for prompt, text in self.sample(self.model):
-                    share = self._sample_steps[step]
-                    self.run.event(self.stage, "sample", step=step, fraction=share, prompt=prompt, text=text)
-            self.model.train()
+        model: Transformer | None = self.team.whole_model()  # of the main rank, which judges for all
+        if model is not None:
+            with torch.random.fork_rng(), torch.no_grad():  # not inference_mode: tables cached within it cannot train
+                model.eval()
+                if is_eval and self.evaluate is not None:
+                    self.state.evaluation = dict(self.evaluate(model))
+                    self.run.metric(self.stage, step, self.state.evaluation)
+                if is_sample and self.sample is not None:
+                    for prompt, text in self.sample(model):
+                        share = self._sample_steps[step]
+                        self.run.event(self.stage, "sample", step=step, fraction=share, prompt=prompt, text=text)
+                model.train()
+        self.state.evaluation = tell(self.team.mesh, self.state.evaluation)
 
     def _is_tick(self) -> bool:
         every = self.config.metric_every
@@ -340,6 +414,7 @@ class Trainer:
         self._tick(task)
         if self.saver.saved_step != self.state.step:
             self._save()
+        self.saver.finish()
         self.run.event(self.stage, "interrupted", step=self.state.step, signal=signal_number)
         raise Interrupted(
             f"stopped at step {self.state.step:,} of {self.config.steps:,}; everything is saved in "
@@ -347,10 +422,19 @@ class Trainer:
             signal_number,
         )
 
+    def _left_alone(self, absent: Mapping[int, str], error: Exception) -> TrainingError:
+        who = "; ".join(f"rank {rank} ({where})" for rank, where in absent.items())
+        return TrainingError(
+            f"at step {self.state.step + 1:,} no answer came from {who}: it died, or hangs. "
+            f"{self.saver.newest_in_words()} torchrun --max-restarts starts again from there by itself; otherwise: "
+            f"glass resume {self.run.path}   ({str(error).splitlines()[0]})"
+        )
+
     def _out_of_room(self, error: Exception) -> TrainingError:
         free = format_bytes(shutil.disk_usage(self.folder).free)
+        step = self.state.step if self.saver.writes_step is None else self.saver.writes_step
         return TrainingError(
-            f"the disk is full ({free} free at {self.folder}), at step {self.state.step:,}: {error}\n"
+            f"the disk is full ({free} free at {self.folder}), at the checkpoint of step {step:,}: {error}\n"
             f"{self.saver.newest_in_words()} Make room, then: glass resume {self.run.path}"
         )
 

@@ -1,0 +1,5 @@
+"""`python -m glasshouse.cli` is `glass`: what torchrun starts in every process."""
+
+from glasshouse.cli.main import main
+
+main()

@@ -1,0 +1,100 @@
+"""Peak memory of a training process on this machine, from what it allocates; the base of the process is measured.
+
+What is alive, in bytes, fp32:
+  lasting      weights, and the optimizer's state (Muon one tensor a weight, AdamW two)
+  backward     lasting + what the forward pass kept for each token + the head's two gradients + one layer's gradients
+  optimizer    lasting + gradients + the copies that Muon works on: every feed-forward matrix of the model at once
+By path: "torch" keeps each operation's inputs, counted from the code; "native" (the compiled decoder) keeps two
+streams, q, k, v, the heads' answers, gates and values, and works in a room of its own with packed weights.
+On top comes what the allocator cannot reuse: freed blocks of other sizes.  Its factors are fitted on `FITTED` of
+benchmarks/training_memory.py and checked on shapes beside them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from glasshouse.model.config import ModelConfig
+from glasshouse.model.size import count_parameters
+
+TrainingPath = Literal["torch", "native"]
+
+GROUP_TOKENS = 2048  # of the compiled decoder: tokens that go through a layer together
+LOGITS_AT_ONCE = 1 << 21  # of `objective.cross_entropy`
+MUON_COPIES = 4.7  # gradient, average, iterate old and new, and two Gram matrices of a third of its size
+
+
+@dataclass(frozen=True, slots=True)
+class Allocator:
+    """What a process holds for each byte alive.
+
+    start: bytes of buffers and code that first training brings.  backward: of what backward holds.  kept: of what one
+    forward pass kept, once more (its block is large, and the next pass may not find the old one whole).  many: of
+    what backward holds, once more where microbatches follow each other.  muon: of Muon's copies.
+    """
+
+    start: float
+    backward: float
+    kept: float
+    many: float
+    muon: float
+
+
+ALLOCATORS: Mapping[TrainingPath, Allocator] = {
+    "torch": Allocator(start=32e6, backward=1.33, kept=0.0, many=0.45, muon=1.58),
+    "native": Allocator(start=2e6, backward=0.87, kept=1.09, many=0.63, muon=1.0),
+}
+REUSED = 0.3  # Muon's copies, where they are smaller than so much of what backward held, find room in what it left
+
+
+def training_bytes(
+    model: ModelConfig,
+    batch_tokens: int,
+    microbatch_tokens: int,
+    *,
+    path: TrainingPath = "torch",
+    is_muon: bool = True,
+) -> float:
+    """What training adds to the process at its peak."""
+    factor = ALLOCATORS[path]
+    backward, copies = backward_bytes(model, microbatch_tokens, path, is_muon), muon_bytes(model) if is_muon else 0.0
+    many = factor.many if microbatch_tokens < batch_tokens else 0.0
+    kept = 4.0 * microbatch_tokens * kept_per_token(model, path)
+    found_no_room = min(1.0, copies / (REUSED * backward))
+    return (factor.start + (factor.backward + many) * backward + factor.kept * kept
+            + factor.muon * copies * found_no_room)  # fmt: skip
+
+
+def backward_bytes(model: ModelConfig, microbatch_tokens: int, path: TrainingPath, is_muon: bool) -> float:
+    kept = microbatch_tokens * kept_per_token(model, path)
+    head = (microbatch_tokens + model.vocab_size) * model.d_model
+    return 4.0 * (_lasting(model, is_muon) + kept + head + _at_work(model, microbatch_tokens, path))
+
+
+def muon_bytes(model: ModelConfig) -> float:
+    return 4.0 * MUON_COPIES * model.n_layers * 3 * model.d_model * model.d_ff
+
+
+def kept_per_token(model: ModelConfig, path: TrainingPath) -> int:
+    """Numbers, for the backward pass.  torch: two norms (normalised input and output each), q and k before and after
+    RoPE, v, the heads' output, and gate, up, silu(gate) and their product."""
+    d, q, kv = model.d_model, model.n_heads * model.d_head, model.n_kv_heads * model.d_head
+    if path == "native":
+        return model.n_layers * (2 * d + q + 2 * kv + q + 2 * model.d_ff) + d
+    return model.n_layers * (4 * d + 3 * q + 3 * kv + 4 * model.d_ff) + 2 * d
+
+
+def _lasting(model: ModelConfig, is_muon: bool) -> int:
+    count = count_parameters(model)
+    by_muon = count.matrices if is_muon else 0
+    return count.total + by_muon + 2 * (count.total - by_muon)
+
+
+def _at_work(model: ModelConfig, microbatch_tokens: int, path: TrainingPath) -> int:
+    """torch: gradients of gate and up, or three chunks of logits, whichever is more.  native: the room of one group of
+    tokens, weights packed, all gradients."""
+    if path == "torch":
+        return max(2 * microbatch_tokens * model.d_ff, 3 * min(microbatch_tokens * model.vocab_size, LOGITS_AT_ONCE))
+    d, q, kv = model.d_model, model.n_heads * model.d_head, model.n_kv_heads * model.d_head
+    room = min(microbatch_tokens, GROUP_TOKENS) * (5 * d + q + q + 2 * kv + 3 * model.d_ff)
+    return room + count_parameters(model).matrices + count_parameters(model).total

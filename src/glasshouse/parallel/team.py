@@ -1,0 +1,189 @@
+"""One model trained by the processes of a mesh: what each computes, and what they agree on.
+
+Every rank reads the same batch and takes its part; gradients are sums over ranks; loss, gradient norm and flags are
+agreed in one small sum a step, so that every rank judges alike.  A team of one is an ordinary model.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from glasshouse.parallel.collectives import gather, gather_values
+from glasshouse.parallel.launch import absent_ranks
+from glasshouse.parallel.mesh import Mesh
+from glasshouse.parallel.replicas import sum_gradients
+from glasshouse.parallel.sequence import SharedContext
+from glasshouse.parallel.sharded import local, settle_gradients, square_norm, whole
+
+PATIENCE_S = 10.0
+
+
+class Team:
+    """`trained` is the model as an objective sees it; `module` holds the parameters that live here."""
+
+    def __init__(self, module: Any, mesh: Mesh) -> None:
+        self.module, self.mesh = module, mesh
+        self.trained = module
+
+    @property
+    def is_main(self) -> bool:
+        return self.mesh.is_main
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether the weights lie in pieces (not merely in copies)."""
+        return False
+
+    @property
+    def loss_scale(self) -> float:
+        """Factor of the loss before the backward pass, so that the summed gradients are those of the whole batch."""
+        return 1.0
+
+    def part(self, batch: Any) -> Any:
+        """What of a batch is computed here."""
+        return batch
+
+    def agree(
+        self, loss_sum: Tensor, parameters: Sequence[Tensor], more: Sequence[Tensor], flags: Sequence[float]
+    ) -> tuple[list[float], list[float]]:
+        """([sum of losses, norm of the whole gradient, *sums of `more`], sums of `flags`), the same on every rank.
+
+        Gradients are made whole on the way.
+        """
+        grads = [p.grad for p in parameters if p.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+        found: list[float] = torch.stack((loss_sum, norm, *more)).tolist()  # the one read from the device
+        return found, list(flags)
+
+    def every(self, value: float) -> list[float]:
+        """What each rank gives, in order of rank."""
+        return [value]
+
+    def blame(self, losses: Sequence[float], n_rows: int) -> str:
+        """In words: whose part of a batch of `n_rows` made the loss what it is."""
+        return ""
+
+    def absent_ranks(self) -> dict[int, str]:
+        """Who does not answer any more: {rank: host and process}."""
+        return {}
+
+    def whole_model(self) -> Any:
+        """An undivided model with these weights on the main rank, None elsewhere."""
+        return self.module
+
+
+class Many(Team):
+    """Two ranks or more."""
+
+    def __init__(self, module: Any, mesh: Mesh) -> None:
+        super().__init__(module, mesh)
+        self._twin = None
+        if self.is_divided and mesh.is_main:
+            with torch.device("meta"):
+                self._twin = type(module)(module.config, seed=None)
+        self._divide()
+
+    def _divide(self) -> None:
+        sizes, devices = self.mesh.sizes, self.mesh.devices
+        assert devices is not None
+        if sizes["tp"] > 1:
+            from glasshouse.parallel.tensor import divide_tensors
+
+            divide_tensors(self.module, devices["tp"])
+        if self.mesh.n_shards > 1:
+            from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+            over: Any = devices["dp", "shard"] if sizes["dp"] > 1 else devices["shard"]
+            for block in self.module.model.layers:
+                fully_shard(block, mesh=over)
+            fully_shard(self.module, mesh=over)
+            register_fsdp_forward_method(self.module, "hidden")
+        if sizes["tp"] > 1 or sizes["cp"] > 1:
+            self.trained = _Stretches(self.module, self.mesh)
+
+    @property
+    def is_divided(self) -> bool:
+        return self.mesh.n_shards > 1 or self.mesh.sizes["tp"] > 1
+
+    @property
+    def loss_scale(self) -> float:
+        """FSDP takes means over the axes it sums over."""
+        return float(self.mesh.sizes["dp"] * self.mesh.n_shards) if self.mesh.n_shards > 1 else 1.0
+
+    def part(self, batch: Any) -> Any:
+        tp = self.mesh.sizes["tp"]
+        return batch.part(self.mesh.rows, self.mesh.columns, tp)
+
+    def agree(
+        self, loss_sum: Tensor, parameters: Sequence[Tensor], more: Sequence[Tensor], flags: Sequence[float]
+    ) -> tuple[list[float], list[float]]:
+        """Every rank adds its share; those of one `tp` group hold the same loss."""
+        settle_gradients(parameters)
+        if self.mesh.sizes["dp"] > 1 and self.mesh.n_shards == 1:
+            sum_gradients([local(p.grad) for p in parameters if p.grad is not None], self.mesh.group("dp"))
+        square = square_norm(parameters, self.mesh.world_size)
+        sums = torch.stack([square, *(value.double() for value in (loss_sum, *more))])
+        sums = torch.cat((sums, torch.tensor(flags, dtype=torch.float64, device=sums.device)))
+        sums[1:] /= self.mesh.sizes["tp"]
+        dist.all_reduce(sums)
+        square_sum, loss, *rest = sums.tolist()
+        return [loss, math.sqrt(square_sum), *rest[: len(more)]], rest[len(more) :]
+
+    def every(self, value: float) -> list[float]:
+        return gather_values(torch.tensor(value, dtype=torch.float64, device=self.module.device))
+
+    def blame(self, losses: Sequence[float], n_rows: int) -> str:
+        parts = [self.mesh.rows_of(rank) for rank, loss in enumerate(losses) if not math.isfinite(loss)]
+        if not parts or len(set(parts)) == self.mesh.rows[1]:
+            return ""
+        size = -(-n_rows // self.mesh.rows[1])
+        rows = ", ".join(f"{part * size} to {min(n_rows, (part + 1) * size) - 1}" for part in sorted(set(parts)))
+        ranks = ", ".join(str(rank) for rank, loss in enumerate(losses) if not math.isfinite(loss))
+        return f" on rank {ranks} (rows {rows} of the batch)"
+
+    def absent_ranks(self) -> dict[int, str]:
+        """Asked when a collective failed: whoever is alive has noticed too, or will within a step's time."""
+        return absent_ranks(self.mesh, min(PATIENCE_S, self.mesh.timeout_s))
+
+    def whole_model(self) -> Any:
+        if not self.is_divided:
+            return self.module if self.is_main else None
+        if self._twin is not None and self._twin.device.type == "meta":
+            self._twin.to_empty(device=self.module.device)
+        own = dict(self._twin.named_parameters()) if self._twin is not None else {}
+        with torch.no_grad():
+            for name, parameter in self.module.named_parameters():
+                gathered = whole(parameter)
+                if name in own:
+                    own[name].copy_(gathered)
+        return self._twin
+
+
+class _Stretches:
+    """The model whose hidden states lie in stretches: gathered over `tp`, positions and attention shared over `cp`."""
+
+    def __init__(self, module: Any, mesh: Mesh) -> None:
+        self._module, self._mesh = module, mesh
+
+    @property
+    def head_weight_VD(self) -> Any:
+        return self._module.head_weight_VD
+
+    def hidden(self, ids_BT: Tensor, *, document_BT: Tensor | None = None) -> Tensor:
+        context: dict[str, Any] = {"document_BT": document_BT}
+        if self._mesh.sizes["cp"] > 1:
+            pages = SharedContext(
+                self._mesh.group("cp"), self._mesh.place("cp"), ids_BT.shape[1], document_BT, ids_BT.device
+            )
+            context = {"pages": pages, "position_BT": pages.position_1T}
+        hidden_BTD: Tensor = self._module.hidden(ids_BT, **context)
+        return gather(hidden_BTD, 1, self._mesh.group("tp")) if self._mesh.sizes["tp"] > 1 else hidden_BTD
+
+
+def apply_plan(module: Any, mesh: Mesh) -> Team:
+    """Divide `module` in place as `mesh` says, from outside: its code knows nothing of it."""
+    return Many(module, mesh) if mesh.world_size > 1 else Team(module, mesh)

@@ -21,10 +21,14 @@ P_OPENER, P_CLOSER = 0.1, 0.08
 # Words drawn from the docstrings at random, around some questions; around a name alone they ask for its summary.  Twice
 # as many did as well on held-out phrasings, for longer prompts.
 P_RANDOM_WORDS, P_NAME_AMONG_WORDS = 0.28, 0.08
+# Of questions, and of their words that any kind of question may hold: these give way to random ones, so that a name is
+# found by what it is and not by the frame around it.
+P_BLURRED, P_WORD_BLURRED = 0.3, 0.4
 P_MARKED = 0.4  # of names of code, put in backticks
 P_COLLOQUIAL = 0.25  # begun in lower case, without a mark at the end
 ALTERNATIVES = re.compile(r"\(([^()]*\|[^()]*)\)")
 PROSE_WORD = r"(?<![\w.`'])[A-Za-z]?[a-z]{1,12}(?![\w.(`'])"
+WORD = re.compile(r"(?<![\w{])[A-Za-z']+(?![\w}])")
 DELIMITED = re.compile(r"`\{name\}`|\"\{name\}\"")
 
 
@@ -41,6 +45,7 @@ class Phrasings:
         str
     ]  # kinds whose names are words: marked by the phrasings, company only where marks show their ends
     p_marked: float  # share of the other names put in backticks
+    telling: Mapping[str, frozenset[str]]  # words of one kind's phrasings alone: they say what is asked
 
     def ask(self, kind: str, name: str, rng: random.Random) -> str:
         """A question in a trained phrasing: `Hi, what is json? Thanks!`, now and then between words of no meaning."""
@@ -48,6 +53,8 @@ class Phrasings:
             name = rng.choice(self.alone[kind]).format(name=name)
             return f"{self.random_words(rng)} {name} {self.random_words(rng)}"
         phrasing = spell_out(rng.choice(self.trained[kind]), rng)
+        if kind not in self.worded and rng.random() < P_BLURRED:
+            phrasing = self._blur(kind, phrasing, rng)
         marked = f"`{name}`" if kind not in self.worded and rng.random() < self.p_marked else name
         if kind not in self.worded and rng.random() < P_COLLOQUIAL:
             phrasing = phrasing[0].lower() + phrasing[1:].rstrip(".?!:")
@@ -62,17 +69,35 @@ class Phrasings:
             prompt = f"{words} {prompt}" if rng.random() < 0.5 else f"{prompt} {words}"
         return prompt
 
+    def _blur(self, kind: str, phrasing: str, rng: random.Random) -> str:
+        def other(match: re.Match[str]) -> str:
+            is_kept = match[0].lower() in self.telling[kind] or rng.random() >= P_WORD_BLURRED
+            return match[0] if is_kept else rng.choice(self.prose)
+
+        return WORD.sub(other, phrasing)
+
     def random_words(self, rng: random.Random) -> str:
         return " ".join(rng.choice(self.prose) for _ in range(rng.randint(1, 5)))
 
 
 def phrasings(subject: Subject, prose: Sequence[str]) -> Phrasings:
     """Those of one subject, from the tables of `wording`."""
+    trained = wording.by_kind(wording.TRAINED, subject)
     return Phrasings(
-        wording.by_kind(wording.TRAINED, subject), wording.for_subject(wording.OPENERS, subject),
+        trained, wording.for_subject(wording.OPENERS, subject),
         wording.for_subject(wording.CLOSERS, subject), prose, wording.by_kind(wording.ALONE, subject), wording.WORDED,
-        P_MARKED,
+        P_MARKED, telling_words(trained),
     )  # fmt: skip
+
+
+def telling_words(trained: Mapping[str, Sequence[str]]) -> Mapping[str, frozenset[str]]:
+    """By kind, the words of its phrasings that no other kind has.
+
+    >>> telling_words({"module": ["Which module has {name}?"], "summary": ["What has {name}?"]})["module"] == {"which", "module"}
+    True
+    """
+    words = {kind: {w.lower() for p in table for w in WORD.findall(p)} for kind, table in trained.items()}
+    return {kind: frozenset(own.difference(*(w for k, w in words.items() if k != kind))) for kind, own in words.items()}
 
 
 def spell_out(frame: str, rng: random.Random) -> str:

@@ -25,7 +25,7 @@ from glasshouse.corpus.questions import (
     evaluation_questions,
     is_refusal,
     made_up_way,
-    refusal,
+    refuse,
     training_conversations,
 )
 
@@ -223,13 +223,27 @@ def test_each_kind_of_made_up_name_can_be_drawn(library: Library, kind: str) -> 
     assert names.draw(kind) not in library.existing
 
 
-def test_refusals_are_known_by_their_start() -> None:
-    for kind in ("summary", "signature", "module"):
-        sentence = refusal(kind, "json.parse")
-        assert is_refusal(sentence) and sentence.count("`json.parse`") == 1
-    assert refusal("summary", "json.parse").startswith("`json.parse`: ")
+def test_refusals_are_known_by_their_start(library: Library) -> None:
+    assert refuse(library, "os.frobnicate") == "`frobnicate`: I do not know of it in the standard library."
+    assert refuse(library, "json.rmtree") == (
+        "`rmtree` is in shutil. I do not know of `json.rmtree` in the standard library."
+    )
+    assert refuse(library, "rmtree.shutil").startswith("`shutil` is a module. I do not know of `rmtree.shutil`")
+    for name in ("os.frobnicate", "json.rmtree", "rmtree.shutil", "json.minidom"):
+        assert is_refusal(refuse(library, name))
+    assert not is_refusal("`rmtree` is in shutil. Recursively delete a directory tree.")
+    assert not is_refusal("`rmtree` is in shutil. Delete what I do not know of.")
     assert not is_refusal("Parse a JSON document.")
     assert not is_refusal("`json.parse`: Parse what I do not know of.")
+
+
+def test_every_answer_begins_with_the_name_and_where_it_lives(library: Library) -> None:
+    facts = {fact.name: fact for fact in library.facts}
+    assert facts["shutil.rmtree"].answer("module") == "`rmtree` is in shutil."
+    assert facts["shutil.rmtree"].answer("summary") == "`rmtree` is in shutil. Recursively delete a directory tree."
+    assert facts["gettext"].where == "`gettext` is a module."
+    assert Fact("os.path", "os.path", "module", "").where == "`path` is a module in os."
+    assert all(f.answer(kind).startswith(f.where) for kind, asked in library.asked.items() for f in asked)
 
 
 def test_an_unknown_kind_of_question_is_refused(library: Library) -> None:

@@ -53,7 +53,7 @@ def test_a_dry_run_sees_what_two_real_processes_do(tmp_path: Path, fsdp: int, tp
 
 @pytest.mark.parametrize(
     ("world_size", "axes", "message"),
-    [(8, {"tp": 8}, "does not divide n_heads"), (6, {"fsdp": 4}, "multiple of 4"), (4, {"pp": 2}, "pipeline")],
+    [(8, {"tp": 8}, "does not divide n_heads"), (6, {"fsdp": 4}, "multiple of 4"), (4, {"cp": 2}, "stretches of rows")],
 )
 def test_a_world_that_could_not_train_is_refused(world_size: int, axes: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):

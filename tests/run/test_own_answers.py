@@ -26,7 +26,7 @@ def conversation(kind: str, name: str, answer: str) -> Conversation:
 
 
 KNOWN = conversation("module", "copytree", "It is in shutil.")
-MADE_UP = conversation("made_up_module", "copyforest", refusal("module", "copyforest"))
+MADE_UP = conversation("made_up_module", "copyforest", refusal("copyforest"))
 
 
 def teaching_of(conversations: Sequence[Conversation]) -> Teaching:

@@ -224,7 +224,7 @@ def test_two_models_on_the_same_texts_and_their_scores(tab: Any, studio: Studio)
     tab.locator(".scores select").nth(0).select_option(label="other after sft")
     tab.locator(".scores select").nth(1).select_option(label="speaker after sft")
     until(tab, lambda: "+70.0 %" in table.inner_text() and "−70.0 %" in table.inner_text())
-    assert tab.locator(".scores .better").count() == 2 and "2.500" in table.inner_text()
+    until(tab, lambda: tab.locator(".scores .better").count() == 2 and "2.500" in table.inner_text())
 
 
 def test_the_card_as_a_page(tab: Any, studio: Studio) -> None:

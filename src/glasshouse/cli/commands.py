@@ -239,7 +239,7 @@ def serve(
 
 @app.command
 def studio(*paths: str, port: Port = None, host: Host = None, holding: Holding = AS_IT_IS) -> None:
-    """Open the studio, pages in the browser: chat, complete, runs.
+    """Open the studio, pages in the browser: chat, complete, explain, runs, label, compare.
 
     Parameters
     ----------

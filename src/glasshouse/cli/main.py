@@ -22,7 +22,7 @@ VERBS = {
     "chat": "Talk to a model in the terminal.",
     "generate": "Continue a text.",
     "serve": "Answer the API of OpenAI with models on this machine.",
-    "studio": "Open the studio in the browser: chat, complete, runs.",
+    "studio": "Open the studio in the browser: chat, look inside, compare, label.",
     "eval": "Put tasks to a model: scores with intervals, every answer kept.",
     "compare": "Say whether two models differ, item by item.",
     "align": "Teach a model what people, or rules, find better.",

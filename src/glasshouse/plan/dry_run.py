@@ -70,9 +70,8 @@ def dry_run(
     Refuses what the real run would refuse.  One at a time in a process, and not beside a real process group.
     """
     sizes = mesh.sizes(world_size)
-    if sizes["pp"] > 1 or sizes["cp"] > 1:
-        raise ConfigError("a dry run traces one rank, and neither a pipeline nor stretches of rows (pp, cp): set "
-                          "them to 1. The figures of a pipeline: glass plan --device NAME --count N")  # fmt: skip
+    if sizes["cp"] > 1:
+        raise ConfigError("a dry run does not trace stretches of rows: set cp to 1")
     if optim.matrices == "muon" and sizes["fsdp"] * sizes["tp"] > 1:
         raise ConfigError("Muon on divided weights gathers every matrix whole on every rank, and is not traced. Set "
                           'optim.matrices = "adamw"')  # fmt: skip

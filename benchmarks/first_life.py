@@ -50,7 +50,7 @@ def quickstart_figures(known: Path | None, folder: Path) -> list[Figure]:
     actual, plan = read(run / "actual.json"), read(run / "plan.json")["predicted"]
     seconds = seconds or actual["seconds"]
     peak_gb = actual["peak_memory_bytes"] / 1e9
-    evals = read(run / "evals" / "sft.json")
+    evals = read(next(path for stage in ("align", "sft") if (path := run / "evals" / f"{stage}.json").exists()))
     rate = {score["name"]: score for score in evals["scores"]}
     n_taught = n_taught_names(run)
     ratio = actual["seconds"] / plan["seconds"]

@@ -1,15 +1,17 @@
 """The form of every result: `benchmarks/results/NAME.json`, written by `benchmarks/NAME.py`.
 
-{name, date, commit, machine, versions, figures: [{what, value, unit, target, is_met, peer_value, date, commit}]}
+{name, date, commit, machine, versions, figures: [{what, value, unit, target, is_met, peer_value, date, commit,
+processor}]}
 
-Rows may be measured again alone (`kept_figures`): each says when, and of which code, it was; the date and the commit
-above all rows are the newest.
+Rows may be measured again alone (`kept_figures`): each says when, of which code, and on which processor it was; what
+stands above all rows is of the newest.
 """
 
 import datetime
 import json
 import os
 import platform
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,13 +37,17 @@ class Figure:
     peer_value: Any = None
     date: str | None = None  # None: measured just now
     commit: str | None = None
+    processor: str | None = None
 
 
 def kept_figures(name: str) -> list[Figure]:
-    """The rows of the result as it is, each with its own date and commit."""
+    """The rows of the result as it is, each with its own date, commit and processor."""
     path = RESULTS / f"{name}.json"
-    result = json.loads(path.read_text()) if path.exists() else {"figures": []}
-    return [Figure(**{"date": result["date"], "commit": result["commit"], **row}) for row in result["figures"]]
+    if not path.exists():
+        return []
+    result = json.loads(path.read_text())
+    about = {"date": result["date"], "commit": result["commit"], "processor": result["machine"]["processor"]}
+    return [Figure(**{**about, **row}) for row in result["figures"]]
 
 
 def replace_figures(kept: list[Figure], measured: list[Figure]) -> list[Figure]:
@@ -65,7 +71,6 @@ def write_result(name: str, figures: list[Figure]) -> Path:
         "load_before": round(os.getloadavg()[0], 2),
     }
     about = {"date": datetime.date.today().isoformat(), "commit": code_commit()}
-    _check_machine(path, machine, figures)
     write_json(
         path,
         {
@@ -73,7 +78,9 @@ def write_result(name: str, figures: list[Figure]) -> Path:
             **about,
             "machine": machine,
             "versions": {k: v for k, v in versions().items() if k not in ("platform", "commit")},
-            "figures": [asdict(f if f.date is not None else replace(f, **about)) for f in figures],
+            "figures": [
+                asdict(f if f.date is not None else replace(f, **about, processor=profile.name)) for f in figures
+            ],
         },
     )
     for figure in figures:
@@ -86,15 +93,18 @@ def write_result(name: str, figures: list[Figure]) -> Path:
     return path
 
 
-def _check_machine(path: Path, machine: dict[str, Any], figures: list[Figure]) -> None:
-    """Rows of two machines do not belong in one result."""
-    if any(figure.date is not None for figure in figures):
-        before = json.loads(path.read_text())["machine"]
-        if (before["processor"], before["cores"]) != (machine["processor"], machine["cores"]):
-            raise SystemExit(
-                f"{path} was measured on {before['processor']} with {before['cores']} cores, this is "
-                f"{machine['processor']} with {machine['cores']}: measure all of its rows again"
-            )
+def measure_parts(
+    name: str, parts: Mapping[str, Callable[[], list[Figure]]], only: Sequence[str] | None = None
+) -> None:
+    """Measure some parts of a result, or all, and write it after each; a part never measured says so in a row."""
+    for part in only or parts:
+        rows = kept_figures(name) or [_not_measured(each) for each in parts]
+        known = [row for row in rows if row.what != _not_measured(part).what]
+        write_result(name, replace_figures(known, parts[part]()))
+
+
+def _not_measured(part: str) -> Figure:
+    return Figure(f"{part}: not measured yet", None, "", None, False)
 
 
 def read_results() -> list[dict[str, Any]]:

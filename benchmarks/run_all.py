@@ -4,7 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("first_life.py", "vs_nanogpt.py", "engine.py")
+SCRIPTS = (
+    "first_life.py", "vs_nanogpt.py", "engine.py", "learning_from_people.py", "glass.py", "fast_and_far.py"
+)  # fmt: skip
 
 
 def main() -> None:

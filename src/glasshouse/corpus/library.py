@@ -20,6 +20,7 @@ from glasshouse.corpus.stdlib import own_docstring, public_members, public_modul
 
 MIN_SUMMARY_CHARS, MAX_SUMMARY_CHARS = MIN_CHARS, 72  # of first sentences, 17 in 20 are no longer
 MAX_SIGNATURE_CHARS = 48
+EVERYDAY_COUNT = 20  # in the library's docstrings: such a word is one, even if something has it for a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Library:
             "module": tuple(fact for fact in self.members if fact.is_unique),
         }
         self.where = {fact.bare: fact.where for fact in reversed(self.taught)}  # of several with one name, the first
-        self.prose = tuple(prose) or ("and",)  # distinct words, for company; none of them a name
+        self.prose = tuple(prose) or ("and",)  # distinct words, for company; names among them are everyday words
         self.words = tuple(sorted({word for fact in self.members for word in _words(fact.bare) if len(word) > 2}))
 
     @staticmethod
@@ -115,9 +116,9 @@ class Library:
         facts: list[Fact] = []
         homes: set[tuple[str, int]] = set()
         bare_count: Counter[str] = Counter()
-        prose_words: set[str] = set()
+        prose_count: Counter[str] = Counter()
         for name, module in modules:
-            prose_words.update(re.findall(PROSE_WORD, own_docstring(module) or ""))
+            prose_count.update(re.findall(PROSE_WORD, own_docstring(module) or ""))
             prefix = "" if name == "builtins" else f"{name}."
             # Dunder names are the machinery's (`__warningregistry__` comes and goes), and no made-up name is one.
             keys = [key for key in dir(module) if not key.startswith("__")]
@@ -130,14 +131,16 @@ class Library:
                     continue
                 homes.add(home)
                 bare_count[key] += 1
-                prose_words.update(re.findall(PROSE_WORD, own_docstring(value) or ""))
+                prose_count.update(re.findall(PROSE_WORD, own_docstring(value) or ""))
                 if summary := summary_of(value):
                     kind = "class" if inspect.isclass(value) else "function"
                     signature = signature_text(value)
                     is_short = signature is not None and len(key + signature) <= MAX_SIGNATURE_CHARS
                     facts.append(Fact(f"{prefix}{key}", name, kind, summary, signature if is_short else None))
         name_count = Counter(fact.name for fact in facts)
-        prose = fit_prose(prose_words, existing, {})
+        # Names that are everyday words too (find, module) keep company as well: not every name in a question is asked for.
+        everyday = {word for word, count in prose_count.items() if word.islower() and count >= EVERYDAY_COUNT}
+        prose = fit_prose(prose_count, existing - everyday, {})
         unambiguous = [fact for fact in facts if name_count[fact.name] == 1]
         bare_count.update(name.rpartition(".")[2] for name, _ in modules)  # `time` alone is the module, not time.time
         return Library([_with_uniqueness(fact, bare_count) for fact in unambiguous], frozenset(existing), prose)

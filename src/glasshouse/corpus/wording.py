@@ -129,6 +129,13 @@ TRAINED: dict[str, Table] = {
         "(where is|whereabouts is|wheres|where lives|home of|module of|source of|origin of) {name}",
         "(Say|Tell me|I must know|I ask myself|Do you know) (where {name} comes from|which module {name} is "
         "from|which module has {name}|what to import for {name}).",
+        "(I typed|We ran|Somebody wrote|The example calls) {name} and (it failed|nothing happened|Python stopped). "
+        "(What do I import|Which import is missing|Where does it live)?",
+        "(Locate|Look up|I am looking for|I search for|I cannot locate|help me locate) {name}(| in the library)(|.)",
+        "(Write|Add|Complete) the import (line|statement|) (for|of) {name}( please|)(|.)",
+        "the interpreter (does not accept|rejects|has not heard of) {name}, (what|which module) (should|do) I import",
+        "(If|When) I need {name}, (which module do I open|where should I look|what do I import first)?",
+        "What is the (full|whole|dotted) (name|path) of {name}, (with|including) its module?",
     ),
     "file": text(
         "Which file is {name} in?",

@@ -138,7 +138,7 @@ class Library:
                     is_short = signature is not None and len(key + signature) <= MAX_SIGNATURE_CHARS
                     facts.append(Fact(f"{prefix}{key}", name, kind, summary, signature if is_short else None))
         name_count = Counter(fact.name for fact in facts)
-        # Names that are everyday words too (find, module) keep company as well: not every name in a question is asked for.
+        # Names that are everyday words too (find, module) keep company as well: not every name in sight is asked for.
         everyday = {word for word, count in prose_count.items() if word.islower() and count >= EVERYDAY_COUNT}
         prose = fit_prose(prose_count, existing - everyday, {})
         unambiguous = [fact for fact in facts if name_count[fact.name] == 1]

@@ -23,7 +23,7 @@ P_OPENER, P_CLOSER = 0.1, 0.08
 P_RANDOM_WORDS, P_NAME_AMONG_WORDS = 0.28, 0.08
 # Of questions, and of their words that any kind of question may hold: these give way to random ones, so that a name is
 # found by what it is and not by the frame around it.
-P_BLURRED, P_WORD_BLURRED = 0.3, 0.4
+P_BLURRED, P_WORD_BLURRED = 0.4, 0.4
 P_MARKED = 0.4  # of names of code, put in backticks
 P_COLLOQUIAL = 0.25  # begun in lower case, without a mark at the end
 ALTERNATIVES = re.compile(r"\(([^()]*\|[^()]*)\)")

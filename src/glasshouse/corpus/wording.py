@@ -136,6 +136,12 @@ TRAINED: dict[str, Table] = {
         "the interpreter (does not accept|rejects|has not heard of) {name}, (what|which module) (should|do) I import",
         "(If|When) I need {name}, (which module do I open|where should I look|what do I import first)?",
         "What is the (full|whole|dotted) (name|path) of {name}, (with|including) its module?",
+        "(The book|The course|The talk|A comment|My notes) (claims|explains|mentions|shows) (that|how|why) {name} "
+        "(is useful|is fast|helps|works|matters). (Where does it live|Which module has it|What do I import for it)?",
+        "(Yesterday|Last year|In this project) (we|they|somebody) (replaced|copied|tested|removed) {name}(| again| by "
+        "hand). (Where did it come from|Which import does it need|From which module was it)?",
+        "(I think|It seems|Maybe|Perhaps|I heard) (that |){name} (is what I need|would do|could help|was meant). "
+        "(From which module is it|Which import is it|Where is it kept)?",
     ),
     "file": text(
         "Which file is {name} in?",

@@ -7,7 +7,8 @@ A kind of question has trained phrasings and held-out ones; only the former are 
 import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import sha256
 from typing import TypeVar
 
@@ -82,11 +83,15 @@ class Phrasings:
 
 def phrasings(subject: Subject, prose: Sequence[str]) -> Phrasings:
     """Those of one subject, from the tables of `wording`."""
+    return replace(_without_company(subject), prose=prose)
+
+
+@cache
+def _without_company(subject: Subject) -> Phrasings:
     trained = wording.by_kind(wording.TRAINED, subject)
     return Phrasings(
-        trained, wording.for_subject(wording.OPENERS, subject),
-        wording.for_subject(wording.CLOSERS, subject), prose, wording.by_kind(wording.ALONE, subject), wording.WORDED,
-        P_MARKED, telling_words(trained),
+        trained, wording.for_subject(wording.OPENERS, subject), wording.for_subject(wording.CLOSERS, subject), (),
+        wording.by_kind(wording.ALONE, subject), wording.WORDED, P_MARKED, telling_words(trained),
     )  # fmt: skip
 
 

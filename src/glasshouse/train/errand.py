@@ -23,9 +23,12 @@ class Errand:
 
     def finish(self) -> None:
         """Wait for the end; raises what the work raised."""
-        self._thread.join()
+        self.wait()
         if self._error is not None:
             raise self._error
+
+    def wait(self) -> None:
+        self._thread.join()
 
     def _run(self) -> None:
         try:

@@ -115,6 +115,11 @@ class Saver:
         if errand is not None:
             errand.finish()
 
+    def settle(self) -> None:
+        """Wait for what is being written, however it ends: whoever stops early leaves whole checkpoints."""
+        if self._errand is not None:
+            self._errand.wait()
+
     def newest(self) -> Path | None:
         """As the main rank finds it.  Collective."""
         self.finish()

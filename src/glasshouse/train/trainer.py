@@ -132,6 +132,8 @@ class Trainer:
             if absent := self.team.absent_ranks():
                 raise self._left_alone(absent, error) from error
             raise
+        finally:
+            self.saver.settle()
 
     def _begin(self) -> None:
         self._started_at = time.perf_counter()

@@ -23,6 +23,7 @@ export function createLabelPage() {
   let campaigns = [];
   let shown = null; // the campaign on the page: {name, key, task, element, ...}
   let timer = 0;
+  let asked = 0; // how often a page was asked for
 
   async function loadList() {
     const { missing, campaigns: found } = await ask("GET", "/campaigns");
@@ -68,15 +69,19 @@ export function createLabelPage() {
 
   async function show(path) {
     clearTimeout(timer);
+    const mine = ++asked;
+    const isWanted = () => mine === asked; // whoever signs out, or goes on, while a page is fetched no longer wants it
     const [name, tab = "label"] = path.split("/");
     try {
       const missing = await loadList();
+      if (!isWanted()) return;
       drawWho();
       if (missing) main.replaceChildren(empty("Labels need one more package", missing));
       else if (!campaigns.length) main.replaceChildren(empty("No campaigns yet", "Somebody begins one on the command line:", "glass label create NAME --help"));
       else if (!annotator()) main.replaceChildren(createSignIn(() => show(path)));
-      else await open(name || campaigns[0].name, tab in TABS ? tab : "label");
+      else await open(name || campaigns[0].name, tab in TABS ? tab : "label", isWanted);
     } catch (error) {
+      if (!isWanted()) return;
       if (error.code === "KeyRefusedError") main.replaceChildren(createSignIn(() => show(path), error.message));
       else main.replaceChildren(empty("The labels cannot be read", error.message));
     }
@@ -85,9 +90,11 @@ export function createLabelPage() {
     timer = setTimeout(tick, QUIET_MS);
   }
 
-  async function open(name, tab) {
+  async function open(name, tab, isWanted) {
     if (shown?.name !== name || shown.who !== annotator().name) {
-      shown = await createCampaign(await ask("GET", campaignPath(name)), outbox, tick);
+      const made = await createCampaign(await ask("GET", campaignPath(name)), outbox, tick);
+      if (!isWanted()) return;
+      shown = made;
       shown.tell(outbox.waiting());
     }
     if (!shown.element.isConnected) main.replaceChildren(shown.element);

@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -35,6 +36,16 @@ def library(source: Path) -> ctypes.CDLL:
         return ctypes.CDLL(str(built(source)))
     except OSError as error:
         raise NativeError(f"the compiled kernels could not be loaded ({error})") from None
+
+
+@cache
+def is_available(load: Callable[[], ctypes.CDLL]) -> bool:
+    """Whether a library can be had, asked once: `load` is a function that returns it."""
+    try:
+        load()
+    except NativeError:
+        return False
+    return True
 
 
 def built(source: Path) -> Path:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from glasshouse.core.errors import ConfigError
-from glasshouse.core.native import NativeError
+from glasshouse.core.native import is_available
 from glasshouse.core.native import library as build
 
 
@@ -35,20 +35,11 @@ def _library() -> ctypes.CDLL:
     return loaded
 
 
-@cache
-def _is_available() -> bool:
-    try:
-        _library()
-    except NativeError:
-        return False
-    return True
-
-
 def is_native(hidden_MD: Tensor, head_weight_VD: Tensor) -> bool:
     """fp32 on the CPU, at least one target, and a library.  A model trained by torch alone does not ask."""
     is_plain = all(t.device.type == "cpu" and t.dtype == torch.float32 for t in (hidden_MD, head_weight_VD))
     is_eager = not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
-    return is_plain and is_eager and hidden_MD.shape[0] > 0 and _is_available()
+    return is_plain and is_eager and hidden_MD.shape[0] > 0 and is_available(_library)
 
 
 def loss_and_gradients(hidden_MD: Tensor, head_weight_VD: Tensor, targets_M: Tensor) -> tuple[Tensor, Tensor, Tensor]:

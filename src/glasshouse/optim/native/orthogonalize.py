@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from glasshouse.core.native import NativeError
+from glasshouse.core.native import is_available
 from glasshouse.core.native import library as build
 
 
@@ -31,19 +31,10 @@ def _library() -> ctypes.CDLL:
     return loaded
 
 
-@cache
-def _is_available() -> bool:
-    try:
-        _library()
-    except NativeError:
-        return False
-    return True
-
-
 def is_native(x_KRC: Tensor) -> bool:
     """fp32 on the CPU, and a matrix for every thread: each is one thread's from start to end."""
     is_plain = x_KRC.device.type == "cpu" and x_KRC.dtype == torch.float32 and not torch.compiler.is_compiling()
-    return is_plain and x_KRC.shape[0] >= torch.get_num_threads() and x_KRC.numel() > 0 and _is_available()
+    return is_plain and x_KRC.shape[0] >= torch.get_num_threads() and x_KRC.numel() > 0 and is_available(_library)
 
 
 def orthogonalize_(x_KRC: Tensor, coefficients: tuple[float, float, float], n_iterations: int) -> Tensor:

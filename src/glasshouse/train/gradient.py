@@ -14,7 +14,8 @@ from torch import Tensor
 from glasshouse.batch import Batch
 from glasshouse.objective import LanguageModel, Objective
 
-Precision = Literal["auto", "fp32", "bf16"]  # auto: bf16 on CUDA, fp32 on CPU (bf16 is slower there)
+# auto: bf16 on CUDA, fp32 on CPU (bf16 is slower there).  fp8: bf16 with the products of the layers in 8 bits
+Precision = Literal["auto", "fp32", "bf16", "fp8"]
 
 
 @dataclass
@@ -44,7 +45,7 @@ def add_gradient(
     n_targets = batch.count_targets() if n_targets is None else n_targets
     sums: GradientSums | None = None
     for microbatch in batch.microbatches(microbatch_tokens):
-        with _autocast(precision, batch.ids_BT.device.type):
+        with computing_in(precision, batch.ids_BT.device.type):
             output = objective(model, microbatch)
         (output.loss_sum * loss_scale / n_targets).backward()  # type: ignore[no-untyped-call]
         part = output.loss_sum.detach()
@@ -60,6 +61,6 @@ def add_gradient(
     return sums
 
 
-def _autocast(precision: Precision, device_type: str) -> AbstractContextManager[Any]:
-    is_bf16 = precision == "bf16" or (precision == "auto" and device_type == "cuda")
+def computing_in(precision: Precision, device_type: str) -> AbstractContextManager[Any]:
+    is_bf16 = precision in ("bf16", "fp8") or (precision == "auto" and device_type == "cuda")
     return torch.autocast(device_type, torch.bfloat16) if is_bf16 else nullcontext()

@@ -291,7 +291,7 @@ class Trainer:
         found, flags = self.team.agree(sums.loss, self.optimizer.parameters, metrics, own.to_flags())
         loss_sum, self._grad_norm, *values = found
         self._agreed = Agreed.from_flags(flags)
-        verdict = self.guard.judge(loss_sum / sums.n_targets, self._grad_norm)
+        verdict = self.guard.judge(loss_sum / sums.n_targets, self._grad_norm, sums.n_targets)
         if verdict == "good":
             if self.config.clip_norm is not None and self._grad_norm > self.config.clip_norm:
                 grads = [local(p.grad) for p in self.optimizer.parameters if p.grad is not None]

@@ -3,10 +3,11 @@
     python benchmarks/loss_in_ten.py --peers ../peers     about half an hour on two cores; prints, writes nothing
 
 nanoGPT is given its configuration for small models (6 layers, 384 wide, 256 context: 10.7 M parameters) with what its
-README says for a CPU (batch of 12, no dropout, few evaluations), its schedule laid over the steps that fit, compiled or
-not, whichever gives more of them; what it compiled is cached from a run before.  Glasshouse is given a third of the time
-that it really took.  Both read the same ids, and both losses are of the same held-out windows, judged after the clocks
-have stopped: they run from the start of the process to its exit (nanoGPT) or to the saved checkpoint (Glasshouse).
+README says for a CPU (batch of 12, no dropout, few evaluations), its schedule laid over the steps that fit, compiled
+or not, whichever gives more of them; what it compiled is cached from a run before.  Glasshouse is given a third of the
+time that it really took.  Both read the same ids, and both losses are of the same held-out windows, judged after the
+clocks have stopped: they run from the start of the process to its exit (nanoGPT) or to the saved checkpoint
+(Glasshouse).
 """
 
 import argparse
@@ -82,10 +83,10 @@ def text_figures(peers: Peers, name: str, minutes: float) -> list[Figure]:
 
 
 def run_nanogpt(peers: Peers, corpus: Corpus, minutes: float) -> tuple[nanogpt.Run, dict[str, Any]]:
-    checkout, data = peers.checkout("nanoGPT", "train.py"), f"compared_{corpus.name}"
+    checkout, data = peers.checkout("nanoGPT"), f"compared_{corpus.name}"
     nanogpt.write_data(checkout, data, corpus.ids("train"), corpus.ids("val"), corpus.tokenizer.vocab_size)
-    flags = dict(device="cpu", dtype="float32", dropout=0.0, batch_size=12, block_size=TIME, eval_iters=1,
-                 log_interval=1, always_save_checkpoint=True)  # fmt: skip
+    flags = {"device": "cpu", "dtype": "float32", "dropout": 0.0, "batch_size": 12, "block_size": TIME,
+             "eval_iters": 1, "log_interval": 1, "always_save_checkpoint": True}  # fmt: skip
     most = 0
     for is_compiled in (True, False):
         probe_flags = {**flags, "compile": is_compiled, "max_iters": PROBE_STEPS, "eval_interval": PROBE_STEPS}

@@ -2,10 +2,10 @@
 
     python benchmarks/peer_speed.py --peers ../peers     about half an hour on two cores; prints, writes nothing
 
-`figures()` is for the script that writes them beside others.  Same text and ids, same rows, layers, width, heads, context,
-vocabulary and optimizer (AdamW); parameters are equal within 2 %: nanoGPT's feed-forward is two matrices of 4 x width,
-that of the others three of 8/3 x width.  Each peer compiled and not, once; then the faster of the two beside us in turns,
-each run a process of its own.  A ratio is the median over pairs of neighbours; the one that counts is the lowest.
+`figures()` is for the script that writes them beside others.  Same text and ids, same rows, layers, width, heads,
+context, vocabulary and optimizer (AdamW); parameters are equal within 2 %: nanoGPT's feed-forward is two matrices of
+4 x width, that of the others three of 8/3 x width.  Each peer compiled and not, once; then the faster of the two beside
+us in turns, each run a process of its own.  A ratio is the median over pairs of neighbours; the lowest one counts.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from typing import Any
 import corpora
 import nanogpt
 from corpora import Corpus
-from peers import BESIDE, BENCHMARKS, Peers, script, timed
+from peers import BENCHMARKS, BESIDE, CHECKOUTS, Peers, script, timed
 from record import Figure
 
 from glasshouse.model import ModelConfig, count_parameters
@@ -42,8 +42,8 @@ class Case:
 
 
 def shape(d_model: int, n_layers: int, n_heads: int, d_ff: int) -> dict[str, Any]:
-    return dict(d_model=d_model, n_layers=n_layers, n_heads=n_heads, n_kv_heads=n_heads, d_head=d_model // n_heads,
-                d_ff=d_ff, max_seq_len=TIME, has_qk_norm=False)  # fmt: skip
+    return {"d_model": d_model, "n_layers": n_layers, "n_heads": n_heads, "n_kv_heads": n_heads,
+            "d_head": d_model // n_heads, "d_ff": d_ff, "max_seq_len": TIME, "has_qk_norm": False}  # fmt: skip
 
 
 TEN = shape(384, 6, 6, 1024)
@@ -66,6 +66,8 @@ def main() -> None:
 
 
 def figures(peers: Peers, rounds: int = 3, steps: int = 8, names: tuple[str, ...] = PEERS) -> list[Figure]:
+    for name in CHECKOUTS.keys() & set(names):
+        peers.checkout(name)  # before anything is measured
     with tempfile.TemporaryDirectory() as folder:
         texts = {
             "shakespeare": corpora.shakespeare(Path(folder) / "shakespeare"),
@@ -112,12 +114,13 @@ class Comparison:
         return speed
 
     def nanogpt_step_s(self, is_compiled: bool) -> float:
-        checkout = self.peers.checkout("nanoGPT", "train.py")
+        checkout = self.peers.checkout("nanoGPT")
         data, shape = f"compared_{self.corpus.name}", self.shape
         nanogpt.write_data(checkout, data, self.corpus.ids("train"), self.corpus.ids("val"), shape.vocab_size)
-        flags = dict(device="cpu", dtype="float32", compile=is_compiled, dropout=0.0, batch_size=self.case.n_rows,
-                     block_size=TIME, n_layer=shape.n_layers, n_head=shape.n_heads, n_embd=shape.d_model,
-                     eval_iters=1, eval_interval=10**6, log_interval=1, max_iters=self.steps + 3)  # fmt: skip
+        flags = {"device": "cpu", "dtype": "float32", "compile": is_compiled, "dropout": 0.0,
+                 "batch_size": self.case.n_rows, "block_size": TIME, "n_layer": shape.n_layers,
+                 "n_head": shape.n_heads, "n_embd": shape.d_model, "eval_iters": 1, "eval_interval": 10**6,
+                 "log_interval": 1, "max_iters": self.steps + 3}  # fmt: skip
         self.parameters["nanoGPT"] = nanogpt.count_parameters(shape.n_layers, shape.d_model, shape.vocab_size, TIME)
         return statistics.median(nanogpt.run(checkout, data, flags).iterations_s[2:])
 
@@ -126,7 +129,7 @@ class Comparison:
                  "shape": self.shape.model_dump(), "is_compiled": is_compiled}  # fmt: skip
         environment = {}
         if name == "litgpt":  # it always asks for compilation
-            checkout = self.peers.checkout("litgpt", "litgpt/pretrain.py")
+            checkout = self.peers.checkout("litgpt")
             environment = self.peers.environment(checkout) | ({} if is_compiled else {"TORCH_COMPILE_DISABLE": "1"})
         printed = timed(script("step_speed.py", name, json.dumps(asked)), BENCHMARKS, environment)[1]
         answer = json.loads(printed.splitlines()[-1])

@@ -24,18 +24,22 @@ from record import ROOT
 
 BENCHMARKS = Path(__file__).resolve().parent
 BESIDE = ROOT.parent / "peers"
+CHECKOUTS = {"nanoGPT": "train.py", "litgpt": "litgpt/pretrain.py", "nanochat": "scripts/base_train.py"}
 
 
 @dataclass(frozen=True)
 class Peers:
-    """The folder with the checkouts; a peer that is not there ends the run before anything is measured."""
+    """The folder with the checkouts."""
 
     folder: Path = BESIDE
 
-    def checkout(self, name: str, file: str) -> Path:
+    def checkout(self, name: str) -> Path:
         path = self.folder.resolve() / name
-        if not (path / file).is_file():
-            sys.exit(f"{path}: no {name} here ({file} is missing). Bring a checkout and name its folder with --peers")
+        if not (path / CHECKOUTS[name]).is_file():
+            sys.exit(
+                f"{path}: no {name} here ({CHECKOUTS[name]} is missing). Bring a checkout, and name the folder in "
+                "which it lies with --peers"
+            )
         return path
 
     def environment(self, *checkouts: Path) -> dict[str, str]:

@@ -2,9 +2,9 @@
 
     python benchmarks/step_speed.py SIDE JSON  ->  one JSON line: {"step_s": [...], "parameters": n}
 
-SIDE: glasshouse (its Trainer), litgpt (its pretrain.setup, from a checkout on PYTHONPATH) or transformers (its Trainer).
-A step is all of it: rows drawn, forward, backward, clipping, AdamW, the loop around them.  The first steps, in which
-things are compiled and memory is found, are left out.
+SIDE: glasshouse (its Trainer), litgpt (its pretrain.setup, from a checkout on PYTHONPATH) or transformers (its
+Trainer).  A step is all of it: rows drawn, forward, backward, clipping, AdamW, the loop around them.  The first steps,
+in which things are compiled and memory is found, are left out.
 """
 
 import json
@@ -12,6 +12,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ def main() -> None:
     side, asked = sys.argv[1], json.loads(sys.argv[2])
     with tempfile.TemporaryDirectory() as folder:
         stamps, parameters = SIDES[side](asked, Path(folder))
-    step_s = [after - before for before, after in zip(stamps, stamps[1:])][N_WARMUP:]
+    step_s = [after - before for before, after in pairwise(stamps)][N_WARMUP:]
     print("\n" + json.dumps({"step_s": step_s, "parameters": parameters}))
 
 
@@ -135,15 +137,13 @@ def litgpt(asked: dict[str, Any], folder: Path) -> tuple[list[float], int]:
         save_interval=None, log_interval=1, global_batch_size=n_rows, micro_batch_size=n_rows, max_tokens=int(1e9),
         max_norm=1.0, min_lr=RATE / 10, lr_warmup_steps=10, tie_embeddings=True,
     )  # fmt: skip
-    try:
+    with suppress(Enough):
         setup(
             "compared", config, out_dir=folder, precision="32-true", data=Text(), train=train, devices=1,
             eval=EvalArgs(interval=10**9, max_iters=1, initial_validation=False, final_validation=False),
             optimizer={"class_path": "torch.optim.AdamW", "init_args": {"lr": RATE, "betas": (0.9, 0.95)}},
             logger_name="csv",
         )  # fmt: skip
-    except Enough:
-        pass
     with torch.device("meta"):
         model = GPT(config)
     return stamps, sum(p.numel() for p in model.parameters()) - model.lm_head.weight.numel()

@@ -66,8 +66,8 @@ def _pages_of(text: str) -> Iterator[str]:
         page = text[start : start + PAGE_CHARACTERS]
         if start + PAGE_CHARACTERS < len(text):
             page = page[: max(page.rfind("\n"), page.rfind(". ") + 1) or None]
-        yield page
-        start += len(page) + 1
+        start += len(page)
+        yield page.strip()
 
 
 def _written(name: str, folder: Path, tokenizer: Tokenizer, train: list[Document], val: list[Document]) -> Corpus:

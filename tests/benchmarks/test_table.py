@@ -40,5 +40,5 @@ def test_only_what_stands_between_the_markers_is_drawn_anew(tmp_path: Path) -> N
 
 def test_a_page_without_markers_is_named(tmp_path: Path) -> None:
     (tmp_path / "page.md").write_text("no place\n")
-    with pytest.raises(SystemExit, match="page.md has no"):
+    with pytest.raises(SystemExit, match=r"page\.md has no"):
         table.draw(tmp_path / "page.md", "")

@@ -1,6 +1,6 @@
 """Bits per byte of held-out pages by a checkpoint, in the words of whoever trained it: a process of vs_nanochat.py.
 
-    python benchmarks/page_bits.py SIDE JSON  ->  one JSON line: {"bits_per_byte", "n_bytes", "n_tokens", "parameters"}
+    python benchmarks/page_bits.py SIDE JSON  ->  one JSON line: {"bits_per_byte", "n_bytes", "n_judged_tokens", ...}
 
 SIDE: nanochat (its load_model, from a checkout on PYTHONPATH) or transformers (AutoModelForCausalLM, AutoTokenizer).
 JSON: {"pages": file, "checkpoint", "window"}.  Each page follows the token that begins a document, every one of its
@@ -39,7 +39,7 @@ def main() -> None:
     n_bytes = sum(len(page.encode()) for page in pages)
     print("\n" + json.dumps({
         "bits_per_byte": nats / math.log(2) / n_bytes, "n_bytes": n_bytes,
-        "n_tokens": sum(len(ids) - 1 for ids in encoded), "parameters": parameters,
+        "n_judged_tokens": sum(len(ids) - 1 for ids in encoded), "parameters": parameters,
     }))  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """`make bench-table`: committed results as tables between the markers of README.md and docs/speed.md.
 
-README.md has every row; docs/speed.md those with a peer's value, and what they were measured on.
+README.md has every row; docs/speed.md those of fast_and_far with a peer's value, and what they were measured on.
 """
 
 import sys
@@ -11,7 +11,6 @@ from typing import Any
 from record import ROOT, read_results
 
 BEGIN, END = "<!-- figures:begin -->", "<!-- figures:end -->"
-SPEED = ("fast_and_far", "vs_nanogpt")
 
 
 def table(figures: Iterable[dict[str, Any]]) -> str:
@@ -33,7 +32,7 @@ def speed_rows() -> str:
     groups: dict[str, list[dict[str, Any]]] = {}
     for result in read_results():
         for figure in result["figures"]:
-            if result["name"] in SPEED and figure["peer_value"] is not None:
+            if result["name"] == "fast_and_far" and figure["peer_value"] is not None:
                 about = {**result, "processor": result["machine"]["processor"], **figure}
                 heading = (
                     f"{about['processor']}, {result['machine']['cores']} cores, torch {result['versions']['torch']}"

@@ -1,6 +1,6 @@
 """One Glasshouse run that ends within a given time: the process that loss_in_ten.py and vs_nanochat.py start.
 
-    python benchmarks/timed_run.py JSON  ->  one JSON line: {"seconds", "steps", "n_tokens", "parameters", "loss"}
+    python benchmarks/timed_run.py JSON  ->  one JSON line: {"seconds", "steps", "n_tokens", "loss", "checkpoint", ...}
 
 JSON: {"data", "folder", "seconds", "started_at", "shape", "train", "seed", "judged_window", "judged_tokens"}.  A few
 steps are timed first, and the schedule is laid over as many as fit.  The clock began with the process (`started_at`, of
@@ -51,7 +51,7 @@ def main() -> None:
     seconds = time.time() - asked["started_at"]
     loss = judged(model, data, asked["judged_window"], asked["judged_tokens"])
     print(json.dumps({"seconds": seconds, "loss": loss, "steps": result.steps, "n_tokens": result.n_tokens,
-                      "parameters": count_parameters(shape).total}))  # fmt: skip
+                      "parameters": count_parameters(shape).total, "checkpoint": str(result.checkpoint)}))  # fmt: skip
 
 
 @torch.no_grad()

@@ -68,8 +68,8 @@ def figures(peers: Peers, minutes: float = 10.0, only: list[str] | None = None) 
         peer = runs[best]["bits_per_byte"]
         corpus = corpora.novels(folder / "text", VOCABULARY)
         ours = run_glasshouse(corpus, folder / "run", 30 * minutes, SHAPE, TRAIN)
-        checkpoint = next((folder / "run").rglob("config.json")).parent
-        asked = {"pages": str(folder / "held_out.json"), "checkpoint": str(checkpoint), "window": TRAIN["seq_len"]}
+        asked = {"pages": str(folder / "held_out.json"), "checkpoint": ours.pop("checkpoint"),
+                 "window": TRAIN["seq_len"]}  # fmt: skip
         printed = timed(script("page_bits.py", "transformers", json.dumps(asked)), BENCHMARKS)[1]
         judged = json.loads(printed.splitlines()[-1])
     bits, used_minutes = judged["bits_per_byte"], ours["seconds"] / 60

@@ -94,7 +94,7 @@ def run_nanogpt(peers: Peers, corpus: Corpus, minutes: float) -> tuple[nanogpt.R
         if is_compiled:
             nanogpt.run(checkout, data, probe_flags)  # fills the compiler's cache
         probe = nanogpt.run(checkout, data, probe_flags)
-        n = PROBE_STEPS + int((60 * minutes - probe.seconds) / probe.step_s)
+        n = PROBE_STEPS + max(0, int((60 * minutes - probe.seconds) / probe.step_s))
         print(
             f"nanoGPT, compile={is_compiled}: {probe.step_s:.2f} s a step, {n} steps fit", file=sys.stderr, flush=True
         )

@@ -50,7 +50,7 @@ TEN = shape(384, 6, 6, 1024)
 FIFTY = shape(640, 10, 10, 1696)
 CASES = [
     Case("10.7 M parameters (384 wide, 6 layers, 12 x 256 characters)", "shakespeare", TEN, 12),
-    Case("52 M parameters (640 wide, 10 layers, 8 x 256 tokens of novels)", "novels", FIFTY, 8),
+    Case("52 M parameters (640 wide, 10 layers, 4 x 256 tokens of novels)", "novels", FIFTY, 4),
 ]
 
 

@@ -10,36 +10,20 @@ checkpoint of the best of its own evaluations, which is the last one in this run
 
 import argparse
 import json
-import os
-import pickle
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+import nanogpt
 import numpy as np
+from peers import BENCHMARKS, script, timed
 from record import SHARED, Figure, write_result
 
-FLAGS = ["--device=cpu", "--compile=False", "--eval_iters=20", "--log_interval=1", "--block_size=64", "--batch_size=12",
-         "--n_layer=4", "--n_head=4", "--n_embd=128", "--max_iters=2000", "--lr_decay_iters=2000",
-         "--dropout=0.0"]  # fmt: skip
-JUDGE = """
-import sys, numpy as np, torch
-sys.path.insert(0, sys.argv[1])
-from model import GPT, GPTConfig
-saved = torch.load(sys.argv[2], map_location="cpu", weights_only=True)
-model = GPT(GPTConfig(**saved["model_args"]))
-model.load_state_dict({k.removeprefix("_orig_mod."): v for k, v in saved["model"].items()})
-model.eval()
-ids = torch.from_numpy(np.fromfile(sys.argv[3], dtype=np.uint16).astype(np.int64))
-n = (len(ids) - 1) // 64
-x, y = ids[: 64 * n].view(n, 64), ids[1 : 64 * n + 1].view(n, 64)
-with torch.no_grad():
-    losses = [model(a, b)[1].item() * len(a) for a, b in zip(x.split(100), y.split(100))]
-print(sum(losses) / n)
-"""
+WINDOW = 64
+FLAGS = {"device": "cpu", "compile": False, "eval_iters": 20, "log_interval": 1, "block_size": WINDOW,
+         "batch_size": 12, "n_layer": 4, "n_head": 4, "n_embd": 128, "max_iters": 2000, "lr_decay_iters": 2000,
+         "dropout": 0.0}  # fmt: skip
 
 
 def main() -> None:
@@ -81,43 +65,27 @@ def main() -> None:
     ])  # fmt: skip
 
 
-def prepare(nanogpt: Path, text: Path) -> None:
+def prepare(checkout: Path, text: Path) -> None:
     """The files nanoGPT's prepare.py would make of this text."""
-    folder = nanogpt / "data" / "shakespeare_char"
     data = text.read_text()
     characters = sorted(set(data))
     ids = {c: i for i, c in enumerate(characters)}
     encoded = np.array([ids[c] for c in data], dtype=np.uint16)
     cut = int(0.9 * len(data))
-    encoded[:cut].tofile(folder / "train.bin")
-    encoded[cut:].tofile(folder / "val.bin")
-    meta = {"vocab_size": len(characters), "itos": dict(enumerate(characters)), "stoi": ids}
-    (folder / "meta.pkl").write_bytes(pickle.dumps(meta))
+    nanogpt.write_data(checkout, "shakespeare_char", encoded[:cut], encoded[cut:], len(characters))
 
 
-def run_nanogpt(nanogpt: Path) -> tuple[float, float]:
+def run_nanogpt(checkout: Path) -> tuple[float, float]:
     """(seconds, validation loss) of the documented run."""
-    with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, "train.py", "config/train_shakespeare_char.py", *FLAGS, f"--out_dir={out}"]
-        seconds = timed(command, nanogpt)[0]
-        judge = [sys.executable, "-c", JUDGE, str(nanogpt), f"{out}/ckpt.pt", "data/shakespeare_char/val.bin"]
-        return seconds, float(timed(judge, nanogpt)[1].split()[-1])
+    run = nanogpt.run(checkout, "shakespeare_char", FLAGS, WINDOW)
+    assert run.loss is not None
+    return run.seconds, run.loss
 
 
 def run_glasshouse(text: Path, seed: int) -> tuple[float, dict[str, float]]:
-    script = Path(__file__).resolve().with_name("shakespeare.py")
     with tempfile.TemporaryDirectory() as folder:
-        seconds, printed = timed([sys.executable, str(script), str(text), folder, str(seed)], script.parent)
+        seconds, printed = timed(script("shakespeare.py", str(text), folder, str(seed)), BENCHMARKS)
     return seconds, json.loads(printed.splitlines()[-1])
-
-
-def timed(command: list[str], folder: Path) -> tuple[float, str]:
-    started_at = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=dict(os.environ))
-    seconds = time.perf_counter() - started_at
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)[:200]} failed:\n{done.stderr[-2000:]}")
-    return seconds, done.stdout
 
 
 if __name__ == "__main__":

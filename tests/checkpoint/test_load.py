@@ -81,7 +81,7 @@ def test_a_tied_head_stored_twice_opens_only_if_it_is_the_same(foreign: Path) ->
         ({"architectures": ["MambaForCausalLM"]}, "MambaForCausalLM.*Qwen3ForCausalLM, LlamaForCausalLM"),
         ({"attention_bias": True}, "attention_bias"),
         ({"rope_parameters": {"rope_type": "yarn", "factor": 2.0}}, "yarn"),
-        ({"use_sliding_window": True}, "use_sliding_window"),
+        ({"layer_types": ["chunked_attention"]}, "chunked_attention"),
         ({"hidden_act": "gelu"}, "gelu"),
         ({"quantization_config": {"bits": 4}}, "quantized"),
         ({"hidden_size": 48}, r"model.embed_tokens.weight is \(300, 32\).*\(300, 48\)"),

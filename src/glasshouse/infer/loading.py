@@ -17,7 +17,7 @@ from glasshouse.core.environment import default_device, give_back_memory, start_
 from glasshouse.core.errors import ConfigError
 from glasshouse.infer.location import Location, locate
 from glasshouse.infer.memory import Footprint, block_count, free_bytes, step_bytes, weight_bytes
-from glasshouse.infer.native import NativeRunner, torch_model, why_unavailable
+from glasshouse.infer.native import NativeRunner, torch_model, why_torch
 from glasshouse.infer.native.runner import converted
 from glasshouse.infer.quantize import QuantizedMatrix, Weights, check_fits, load_quantized, quantize
 from glasshouse.infer.runner import BLOCK_SIZE, Runner, TorchRunner
@@ -114,7 +114,7 @@ def _load(
 ) -> Loaded:
     if device.type != "cpu":
         return _on_device(location, device, weights, room, n_blocks)
-    slower = why_unavailable()
+    slower = why_torch(load_config(location.folder))
     if slower is not None:
         return _on_torch(location, weights or "fp32", room, n_blocks, slower)
     folder, kind = location.folder, weights or "fp32"

@@ -56,32 +56,38 @@ def attend_explicitly(q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, mask: Mask
     return taps(name, weight_BNTS) @ v_BNSH
 
 
-def document_mask(document_BT: Tensor) -> Tensor:
-    """Causal, and never across documents:
+def document_mask(document_BT: Tensor, window: int | None = None) -> Tensor:
+    """Causal, never across documents, and no further back than `window` tokens, the token itself included:
 
     >>> document_mask(torch.tensor([[0, 0, 1]]))[0, 0].int().tolist()
     [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
     """
     n_time = document_BT.shape[1]
-    is_causal_TT = torch.ones(n_time, n_time, dtype=torch.bool, device=document_BT.device).tril()
-    return ((document_BT[:, :, None] == document_BT[:, None, :]) & is_causal_TT)[:, None]
+    may_read_TT = torch.ones(n_time, n_time, dtype=torch.bool, device=document_BT.device).tril()
+    if window is not None:
+        may_read_TT = may_read_TT.triu(1 - window)
+    return ((document_BT[:, :, None] == document_BT[:, None, :]) & may_read_TT)[:, None]
 
 
-def document_blocks(document_BT: Tensor) -> BlockMask:
+def document_blocks(document_BT: Tensor, window: int | None = None) -> BlockMask:
     """The same as blocks, most of which are never looked at: (T / 128)^2 numbers a row instead of T^2."""
+    n_rows, n_time = document_BT.shape
+    reach = n_time if window is None else window
 
     def may_read(b: Tensor, _head: Tensor, t: Tensor, s: Tensor) -> Tensor:
-        return (s <= t) & (document_BT[b, t] == document_BT[b, s])
+        return (s <= t) & (t - s < reach) & (document_BT[b, t] == document_BT[b, s])
 
-    n_rows, n_time = document_BT.shape
     return create_block_mask(
         may_read, n_rows, None, n_time, n_time, device=str(document_BT.device), _compile=document_BT.is_cuda
     )
 
 
-def cache_mask(start: int, n_time: int, position_BT: Tensor | None, n_slots: int, device: torch.device) -> Tensor:
-    """Which slots each token may read: those at or before its position.  (B or 1, 1, T, S)"""
+def cache_mask(
+    start: int, n_time: int, position_BT: Tensor | None, n_slots: int, device: torch.device, window: int | None = None
+) -> Tensor:
+    """Which slots each token may read: those at or before its position, `window` at most.  (B or 1, 1, T, S)"""
     slot_S = torch.arange(n_slots, device=device)
     if position_BT is None:
         position_BT = torch.arange(start, start + n_time, device=device)[None]
-    return (slot_S <= position_BT[:, :, None])[:, None]
+    back_BTS = position_BT[:, :, None] - slot_S
+    return ((back_BTS >= 0) & (back_BTS < (n_slots if window is None else window)))[:, None]

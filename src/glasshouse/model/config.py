@@ -2,7 +2,7 @@
 
 Legend of the whole folder: B batch, T query time, S key time, D model, N heads, K kv heads, H head, F ffn, V vocab,
 L layers.  Imports no torch, so that planning and reporting stay light.
-Left out: biases, sliding windows, mixtures of experts, RoPE scalings other than Llama 3's.
+Left out: biases, mixtures of experts, RoPE scalings other than Llama 3's.
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,11 @@ class RopeScaling(Config):
 
 
 class ModelConfig(Config):
-    """One transformer.  `has_qk_norm` tells the two published families apart: Qwen3 has it, Llama has not."""
+    """One transformer.  `has_qk_norm` tells the two published families apart: Qwen3 has it, Llama has not.
+
+    window: how many tokens a short-sighted layer reads, the token itself included; None: every layer reads all of them.
+    window_pattern: which layers those are, S short and L long, repeated to the last layer.
+    """
 
     vocab_size: int = pydantic.Field(gt=0)
     d_model: int = pydantic.Field(gt=0)
@@ -57,6 +61,8 @@ class ModelConfig(Config):
     norm_eps: float = 1e-6
     ties_embeddings: bool = True
     has_qk_norm: bool = True
+    window: int | None = pydantic.Field(default=None, gt=0)
+    window_pattern: str = pydantic.Field(default="SSSL", pattern="^[SL]+$")
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> Self:
@@ -64,7 +70,15 @@ class ModelConfig(Config):
             raise ValueError(f"n_heads ({self.n_heads}) must be a multiple of n_kv_heads ({self.n_kv_heads})")
         if self.d_head % 2:
             raise ValueError(f"d_head ({self.d_head}) must be even: RoPE turns pairs")
+        if self.window is not None and not self.has_qk_norm:
+            raise ValueError("window needs has_qk_norm: the other published family (Llama) has no windows")
         return self
+
+    @property
+    def windows(self) -> tuple[int | None, ...]:
+        """How far each layer reads: `window`, or None for everything."""
+        pattern = self.window_pattern * self.n_layers
+        return tuple(self.window if sight == "S" else None for sight in pattern[: self.n_layers])
 
     @property
     def architecture(self) -> str:
@@ -83,11 +97,16 @@ class ModelConfig(Config):
             "attention_bias": False,
             "attention_dropout": 0.0,
             **({} if self.has_qk_norm else {"mlp_bias": False}),
+            **({} if self.window is None else self._windows_to_hf(self.window)),
             # both spellings: transformers 5 writes rope_parameters, older readers want rope_theta and rope_scaling
             "rope_theta": theta,
             "rope_scaling": scaling,
             "rope_parameters": {"rope_theta": theta, **(scaling or {"rope_type": "default"})},
         }
+
+    def _windows_to_hf(self, window: int) -> dict[str, Any]:
+        kinds = ["full_attention" if w is None else "sliding_attention" for w in self.windows]
+        return {"use_sliding_window": True, "sliding_window": window, "layer_types": kinds}
 
     @staticmethod
     def from_hf(values: Mapping[str, Any], source: str = "config.json", *, is_scorer: bool = False) -> "ModelConfig":
@@ -111,6 +130,7 @@ class ModelConfig(Config):
                 rope_scaling=scaling,
                 ties_embeddings=bool(values.get("tie_word_embeddings", False)),
                 has_qk_norm=architecture == QWEN3,
+                **_windows_from_hf(values, own["n_layers"]),
             )
         except pydantic.ValidationError as error:
             raise CheckpointError(f"{source}: {error.errors()[0]['msg']}") from None
@@ -149,15 +169,25 @@ def _scored_architecture(values: Mapping[str, Any], source: str, given: str, sco
 
 def _refuse_unsupported(values: Mapping[str, Any], source: str) -> None:
     """An option that changes the result and that we do not compute is an error, never ignored."""
-    problems = [f"{key} is true" for key in ("attention_bias", "mlp_bias", "use_sliding_window") if values.get(key)]
+    problems = [f"{key} is true" for key in ("attention_bias", "mlp_bias") if values.get(key)]
     if values.get("hidden_act", "silu") not in ("silu", "swish"):
         problems.append(f"hidden_act is {values['hidden_act']!r}, not 'silu'")
-    if odd := sorted({kind for kind in values.get("layer_types") or () if kind != "full_attention"}):
+    if odd := sorted(set(values.get("layer_types") or ()) - {"full_attention", "sliding_attention"}):
         problems.append(f"layer_types contains {', '.join(odd)}")
     if values.get("quantization_config"):
         problems.append("the weights are quantized (quantization_config)")
     if problems:
         raise CheckpointError(f"{source}: not supported: {'; '.join(problems)}. Glasshouse would compute it wrongly.")
+
+
+def _windows_from_hf(values: Mapping[str, Any], n_layers: int) -> dict[str, Any]:
+    """As Qwen3's: `layer_types` says it layer by layer; without it, the layers from `max_window_layers` on are short."""
+    if not values.get("use_sliding_window") or values.get("sliding_window", 4096) is None:
+        return {}
+    n_long = int(values.get("max_window_layers", 28))
+    kinds = values.get("layer_types") or ["full_attention"] * n_long + ["sliding_attention"] * n_layers
+    pattern = "".join("S" if kind == "sliding_attention" else "L" for kind in kinds[:n_layers])
+    return {"window": values.get("sliding_window", 4096), "window_pattern": pattern} if "S" in pattern else {}
 
 
 def _rope_from_hf(values: Mapping[str, Any], source: str) -> tuple[float, RopeScaling | None]:

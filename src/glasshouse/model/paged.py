@@ -61,10 +61,19 @@ class Group:
 
     row_RKP: Tensor  # flattened: block * K + kv head
     token_RQ: Tensor  # flattened; padding repeats a sequence's last token
-    mask_R11QS: Tensor  # 0 or -inf
+    back_RQS: Tensor  # how many tokens a slot lies back; below zero: ahead
+    dtype: torch.dtype
+    masks: dict[int | None, Tensor]  # by window, (R, 1, 1, Q, S): 0 or -inf
     from_RQ: Tensor  # places among R * Q that are no padding
     to_T: Tensor
     n_sequences: int
+
+    def mask(self, window: int | None) -> Tensor:
+        if window not in self.masks:
+            is_hidden_RQS = (self.back_RQS < 0) | (self.back_RQS >= (1 << 30 if window is None else window))
+            mask_RQS = torch.zeros(is_hidden_RQS.shape, dtype=self.dtype, device=is_hidden_RQS.device)
+            self.masks[window] = mask_RQS.masked_fill_(is_hidden_RQS, -torch.inf)[:, None, None]
+        return self.masks[window]
 
 
 class PagedAttention:
@@ -94,8 +103,10 @@ class PagedAttention:
             self._group(key, position_T, start_R[rows], count_R[rows], block_RP[rows]) for key, rows in members.items()
         ]
 
-    def attend(self, layer: int, q_BTNH: Tensor, k_BTKH: Tensor, v_BTKH: Tensor) -> Tensor:
-        """Write this step's keys and values, then what each token reads: (1, T, N, H).  B is 1.
+    def attend(self, layer: int, q_BTNH: Tensor, k_BTKH: Tensor, v_BTKH: Tensor, window: int | None = None) -> Tensor:
+        """Write this step's keys and values, then what each token reads, `window` tokens back at most: (1, T, N, H).
+
+        B is 1.
 
         There may be more tokens than were planned for, at the end: they are padding, get zeros and are not kept.
         """
@@ -106,11 +117,11 @@ class PagedAttention:
         q_TNH = q_BTNH[0] * q_BTNH.shape[-1] ** -0.5
         out_TNH = torch.zeros_like(q_TNH)
         for group in self._groups:
-            heads_TNH = self._attend_group(group, q_TNH, keys.flatten(0, 1), values.flatten(0, 1))
+            heads_TNH = self._attend_group(group, window, q_TNH, keys.flatten(0, 1), values.flatten(0, 1))
             out_TNH.index_copy_(0, group.to_T, heads_TNH)
         return out_TNH[None]
 
-    def _attend_group(self, group: Group, q_TNH: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    def _attend_group(self, group: Group, window: int | None, q_TNH: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         n_sequences, n_kv_heads = group.n_sequences, self._cache.n_kv_heads
         shape = (n_sequences * n_kv_heads, -1, q_TNH.shape[-1])
         k_ASH = keys.index_select(0, group.row_RKP).view(shape)  # A: R * K
@@ -118,7 +129,7 @@ class PagedAttention:
         q_RQKGH = q_TNH.index_select(0, group.token_RQ).view(n_sequences, -1, n_kv_heads, *self._group_shape(q_TNH))
         q_RKGQH = q_RQKGH.permute(0, 2, 3, 1, 4)
         score_AMS = torch.bmm(q_RKGQH.reshape(shape), k_ASH.transpose(1, 2))  # M: G * Q
-        score_AMS.view(*q_RKGQH.shape[:4], -1).add_(group.mask_R11QS)
+        score_AMS.view(*q_RKGQH.shape[:4], -1).add_(group.mask(window))
         weight_AMS = score_AMS.softmax(-1)
         heads_AMH = torch.bmm(weight_AMS[:, :, :RUN], v_ASH[:, :RUN])
         for at in range(RUN, weight_AMS.shape[2], RUN):
@@ -141,13 +152,11 @@ class PagedAttention:
         token_RQ = np.zeros((n_sequences, n_queries), dtype=np.int64)
         token_RQ[:n_real] = start_R[:, None] + np.minimum(query_Q, count_R[:, None] - 1)
         slot_S = np.arange(block_RP.shape[1] * self._cache.block_size)
-        is_hidden_RQS = self._tensor(slot_S > position_T[token_RQ][:, :, None])
-        mask_RQS = torch.zeros(is_hidden_RQS.shape, dtype=self._cache.keys[0].dtype, device=self._device)
+        back_RQS = self._tensor(position_T[token_RQ][:, :, None] - slot_S)
         is_real_RQ = query_Q < count_R[:, None]
         row_RKP = block_RP[:, None] * n_kv_heads + np.arange(n_kv_heads)[:, None]
         return Group(
-            self._tensor(row_RKP.ravel()), self._tensor(token_RQ.ravel()),
-            mask_RQS.masked_fill_(is_hidden_RQS, -torch.inf)[:, None, None],
+            self._tensor(row_RKP.ravel()), self._tensor(token_RQ.ravel()), back_RQS, self._cache.keys[0].dtype, {},
             self._tensor(np.flatnonzero(is_real_RQ)), self._tensor(token_RQ[:n_real][is_real_RQ]), n_sequences,
         )  # fmt: skip
 

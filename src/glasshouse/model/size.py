@@ -38,7 +38,8 @@ def count_parameters(config: ModelConfig) -> ParameterCount:
 
 def flops_per_token(config: ModelConfig, seq_len: int, is_training: bool = True) -> float:
     """FLOPs of one token in a row of `seq_len`: 2 per weight that multiplies (the head too, tied or not) and
-    4 N H seq_len per layer for scores and their use; times 3 with the backward pass."""
+    4 N H seq_len per layer (or the window's tokens) for scores and their use; times 3 with the backward pass."""
     weights = count_parameters(config).matrices + config.vocab_size * config.d_model
-    attention = 4.0 * config.n_layers * config.n_heads * config.d_head * seq_len
+    n_read = sum(min(seq_len, window or seq_len) for window in config.windows)  # tokens, over all layers
+    attention = 4.0 * config.n_heads * config.d_head * n_read
     return (2.0 * weights + attention) * (3.0 if is_training else 1.0)

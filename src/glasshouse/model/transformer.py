@@ -64,7 +64,7 @@ class RMSNorm(nn.Module):
 class Attention(nn.Module):
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer, self.window = layer, config.windows[layer]
         self.n_heads, self.n_kv_heads, self.d_head = config.n_heads, config.n_kv_heads, config.d_head
         self.q_proj = Linear(config.d_model, config.n_heads * config.d_head)
         self.k_proj = Linear(config.d_model, config.n_kv_heads * config.d_head)
@@ -86,16 +86,18 @@ class Attention(nn.Module):
             name = f"layers.{self.layer}."
             q_BTNH, k_BTKH, v_BTKH = taps(name + "q", q_BTNH), taps(name + "k", k_BTKH), taps(name + "v", v_BTKH)
         if context.pages is not None:
-            paged_BTD: Tensor = self.o_proj(context.pages.attend(self.layer, q_BTNH, k_BTKH, v_BTKH).flatten(-2))
+            heads_BTNH = context.pages.attend(self.layer, q_BTNH, k_BTKH, v_BTKH, self.window)
+            paged_BTD: Tensor = self.o_proj(heads_BTNH.flatten(-2))
             return paged_BTD
         k_BKSH, v_BKSH = k_BTKH.transpose(1, 2), v_BTKH.transpose(1, 2)
         if context.cache is not None:
             k_BKSH, v_BKSH = context.cache.write(self.layer, k_BTKH, v_BTKH, context.position_BT)
         q_BNTH = q_BTNH.transpose(1, 2)
+        mask = context.mask if self.window is None else context.window_mask
         if taps is not None and taps.wants(pattern := f"layers.{self.layer}.attn_weights"):
-            heads_BNTH = attend_explicitly(q_BNTH, k_BKSH, v_BKSH, context.mask, taps, pattern)
+            heads_BNTH = attend_explicitly(q_BNTH, k_BKSH, v_BKSH, mask, taps, pattern)
         else:
-            heads_BNTH = attend(q_BNTH, k_BKSH, v_BKSH, context.mask)
+            heads_BNTH = attend(q_BNTH, k_BKSH, v_BKSH, mask)
         heads_BTNH = heads_BNTH.transpose(1, 2)
         if taps is not None:
             heads_BTNH = taps(f"layers.{self.layer}.head_out", heads_BTNH)
@@ -146,7 +148,7 @@ class Block(nn.Module):
 class Context:
     """What every layer of one forward pass shares."""
 
-    __slots__ = ("cache", "mask", "pages", "position_BT", "rope", "taps")
+    __slots__ = ("cache", "mask", "pages", "position_BT", "rope", "taps", "window_mask")
 
     def __init__(
         self,
@@ -156,9 +158,11 @@ class Context:
         cache: KVCache | None,
         taps: Taps | None,
         pages: PagedAttention | None = None,
+        window_mask: Mask = None,
     ) -> None:
         self.rope = rope  # cos and signed sin, broadcastable to (B, T, N, H)
         self.mask = mask  # None: plain causal, T == S
+        self.window_mask = window_mask  # the same for layers with a window
         self.position_BT = position_BT  # None with a cache: all rows continue together
         self.cache, self.taps = cache, taps
         self.pages = pages  # instead of a cache: B is 1, T the new tokens of many sequences
@@ -292,22 +296,39 @@ class Transformer(nn.Module):
             return Context(self.rotary(0, n_time, position_BT, self.dtype), None, position_BT, None, taps, pages)
         if cache is None:
             self._check_length(n_time)
-            mask = None if document_BT is None else self._documents(document_BT, taps)
-            return Context(self.rotary(0, n_time, position_BT, self.dtype), mask, None, None, taps)
+            masks = (self._mask(ids_BT, document_BT, window, taps) for window in (None, self._window(n_time)))
+            mask, window_mask = masks
+            return Context(
+                self.rotary(0, n_time, position_BT, self.dtype), mask, None, None, taps, window_mask=window_mask
+            )
         if document_BT is not None:
             raise ConfigError("document_BT and cache cannot be used together: a cached row is one document.")
         start = cache.n_filled if position_BT is None else 0
         end = start + n_time if position_BT is None else int(position_BT.max()) + 1
         cache.reserve(end)
-        is_prefill = start == 0 and position_BT is None
-        mask = None if is_prefill else cache_mask(start, n_time, position_BT, max(end, cache.n_filled), ids_BT.device)
         cache.n_filled = max(end, cache.n_filled)
-        return Context(self.rotary(start, n_time, position_BT, self.dtype), mask, position_BT, cache, taps)
+        is_prefill = start == 0 and position_BT is None
 
-    def _documents(self, document_BT: Tensor, taps: Taps | None) -> Mask:
-        """Where documents are long or many rows wide, a mask takes more memory than the model: not made on a GPU."""
+        def mask_of(window: int | None) -> Tensor | None:
+            is_plain = is_prefill and window is None
+            return None if is_plain else cache_mask(start, n_time, position_BT, cache.n_filled, ids_BT.device, window)
+
+        rope, window = self.rotary(start, n_time, position_BT, self.dtype), self._window(end)
+        return Context(rope, mask_of(None), position_BT, cache, taps, window_mask=mask_of(window))
+
+    def _window(self, n_time: int) -> int | None:
+        """How far short-sighted layers read; None where that is everything anyhow."""
+        window = self.config.window
+        return None if window is None or window >= n_time else window
+
+    def _mask(self, ids_BT: Tensor, document_BT: Tensor | None, window: int | None, taps: Taps | None) -> Mask:
+        """On a GPU that learns, blocks: a mask of T x T for every row takes more memory than the model."""
+        if document_BT is None and window is None:
+            return None
+        document_BT = torch.zeros_like(ids_BT[:1]) if document_BT is None else document_BT
         is_learning = torch.is_grad_enabled() and taps is None
-        return document_blocks(document_BT) if is_learning and document_BT.is_cuda else document_mask(document_BT)
+        make = document_blocks if is_learning and document_BT.is_cuda else document_mask
+        return make(document_BT, window)
 
     def _check_length(self, n_time: int) -> None:
         if n_time > self.config.max_seq_len:

@@ -110,6 +110,8 @@ def check_model(config: Any, sizes: Mapping[str, int], seq_len: int, n_rows: int
     for name in ("n_heads", "n_kv_heads", "d_ff"):
         if getattr(config, name) % tp:
             problems.append(f"tp = {tp} does not divide {name} = {getattr(config, name)}")
+    if cp > 1 and config.window is not None:
+        problems.append(f"cp = {cp} shares whole rows, and this model's layers read windows of {config.window} tokens")
     if seq_len % (cp * tp):
         problems.append(f"cp x tp = {cp * tp} does not divide seq_len = {seq_len}")
     if n_rows is not None and n_rows < n_data:

@@ -29,8 +29,8 @@ class SharedContext:
             document_BS = torch.cat(everywhere, 1)[:, : self.end]
             self.mask = self.mask & (document_BT[:, :, None] == document_BS[:, None, :])[:, None]
 
-    def attend(self, layer: int, q_BTNH: Tensor, k_BTKH: Tensor, v_BTKH: Tensor) -> Tensor:
-        """(B, T, N, H)"""
+    def attend(self, layer: int, q_BTNH: Tensor, k_BTKH: Tensor, v_BTKH: Tensor, window: int | None = None) -> Tensor:
+        """(B, T, N, H).  There is never a `window`: `check_model` refuses it."""
         k_BSKH, v_BSKH = (gather(x, 1, self.group)[:, : self.end] for x in (k_BTKH, v_BTKH))
         heads_BNTH = F.scaled_dot_product_attention(
             q_BTNH.transpose(1, 2), k_BSKH.transpose(1, 2), v_BSKH.transpose(1, 2), attn_mask=self.mask,

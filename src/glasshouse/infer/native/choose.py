@@ -10,7 +10,14 @@ from glasshouse.infer.native.kernels import why_unavailable
 from glasshouse.infer.native.runner import NativeRunner, converted
 from glasshouse.infer.quantize import QuantizedMatrix, Weights, quantized_transformer
 from glasshouse.infer.runner import BLOCK_SIZE, TorchRunner
-from glasshouse.model import Transformer
+from glasshouse.model import ModelConfig, Transformer
+
+
+def why_torch(config: ModelConfig) -> str | None:
+    """None where the native runner runs this model on a CPU, else one line that says why not."""
+    if config.window is not None:
+        return "the compiled kernels have no windows; the plain torch runner is used, which is slower."
+    return why_unavailable()
 
 
 def best_runner(
@@ -22,13 +29,13 @@ def best_runner(
     quantized: Mapping[str, Tensor | QuantizedMatrix] | None = None,
 ) -> NativeRunner | TorchRunner:
     """`quantized`: what `load_quantized` read from disk; without it the model's own weights are converted.
-    `why_unavailable()` is the line to show when this is not a `NativeRunner` on a CPU."""
+    `why_torch(config)` is the line to show when this is not a `NativeRunner` on a CPU."""
     is_integer = weights in ("int8", "int4")
     if model.device.type != "cpu":
         if is_integer:
             raise ConfigError(f"weights={weights!r} runs on the CPU only; this model is on {model.device}. Use bf16.")
         return TorchRunner(model, n_blocks, block_size)
-    if why_unavailable() is not None:
+    if why_torch(model.config) is not None:
         return TorchRunner(torch_model(model, weights, quantized), n_blocks, block_size)
     source = quantized if is_integer and quantized is not None else converted(model, weights)
     return NativeRunner(model.config, source, n_blocks=n_blocks, block_size=block_size)

@@ -44,7 +44,10 @@ def export_standalone(model: Path | str, folder: Path) -> Export:
         raise ConfigError(f"{folder}: exists and is not an earlier export; it is not overwritten. Name another folder.")
     source = model_folder(model)
     manifest = verify(source) if is_own(source) else None
-    tokenizer = load_tokenizer(source, load_config(source), manifest)
+    config = load_config(source)
+    if config.window is not None:
+        raise ConfigError(f"{source}: its layers read in windows, which the standalone program does not compute.")
+    tokenizer = load_tokenizer(source, config, manifest)
     with replaced_folder(folder) as new:
         shutil.copyfile(run.__file__, new / PROGRAM)
         write_json(new / "config.json", json.loads((source / "config.json").read_text(encoding="utf-8")))

@@ -23,6 +23,8 @@ def why_torch(model: Model) -> str | None:
         return f"the compiled kernels are for the CPU, and the model is on {model.device.type}"
     if model.dtype != torch.float32:
         return f"the compiled kernels are for fp32, and the model is {model.dtype}"
+    if model.config.window is not None:
+        return "the compiled kernels have no windows"
     if not _has_published_weights(model):
         return "the model's weights are wrapped or added to"
     return why_unavailable()

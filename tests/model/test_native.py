@@ -11,7 +11,7 @@ from glasshouse.core.errors import ConfigError
 from glasshouse.model import InitConfig, ModelConfig, Transformer
 from glasshouse.model.config import RopeScaling
 from glasshouse.model.native import is_native, why_torch, why_unavailable
-from glasshouse.model.native.block import Block, memory_of
+from glasshouse.model.native.block import Block, block_of
 from glasshouse.model.native.choose import has_unbroken_documents
 from glasshouse.model.native.function import first_positions
 
@@ -186,11 +186,11 @@ def test_a_step_s_block_is_the_next_one_s() -> None:
     """The second pass, and a smaller one, ask for no memory to keep things in."""
     model, (ids_BT, _, gradient_BTD) = model_of(QWEN), inputs(QWEN, 5, 17, False)
     model.hidden(ids_BT).backward(gradient_BTD)
-    owned = memory_of(model).kept._owned
+    owned = block_of(model)._owned
     for rows in (slice(0, 5), slice(0, 2)):
         kept_hidden_BTD = model.hidden(ids_BT[rows])  # alive, as the loss of a microstep is
         kept_hidden_BTD.backward(gradient_BTD[rows])
-        assert memory_of(model).kept._owned is owned and memory_of(model).kept._borrower() is None  # type: ignore[misc]
+        assert block_of(model)._owned is owned and block_of(model)._borrower() is None  # type: ignore[misc]
 
 
 def test_passes_that_are_alive_together_do_not_share_a_block() -> None:
@@ -217,7 +217,7 @@ def test_passes_that_are_alive_together_do_not_share_a_block() -> None:
 def test_a_block_goes_with_its_model() -> None:
     model, (ids_BT, _, _) = model_of(QWEN), inputs(QWEN, 2, 9, False)
     model.hidden(ids_BT).sum().backward()
-    owned = weakref.ref(memory_of(model).kept._owned)
+    owned = weakref.ref(block_of(model)._owned)
     del model
     gc.collect()
     assert owned() is None

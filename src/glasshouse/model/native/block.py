@@ -30,16 +30,9 @@ class Block:
         return torch.from_numpy(lent)
 
 
-class Memory:
-    """Of one model."""
-
-    def __init__(self) -> None:
-        self.kept, self.room = Block(), Block()  # from forward to backward pass; within one pass
+_BLOCKS: weakref.WeakKeyDictionary[Any, Block] = weakref.WeakKeyDictionary()
 
 
-_MEMORIES: weakref.WeakKeyDictionary[Any, Memory] = weakref.WeakKeyDictionary()
-
-
-def memory_of(model: Any) -> Memory:
+def block_of(model: Any) -> Block:
     """It lives as long as the model."""
-    return _MEMORIES.setdefault(model, Memory())
+    return _BLOCKS.setdefault(model, Block())

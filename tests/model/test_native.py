@@ -205,7 +205,10 @@ def test_passes_that_are_alive_together_do_not_share_a_block() -> None:
     model.hidden(ids_BT[1:4])  # a pass whose graph is dropped
     names, leaves = zip(*model.named_parameters())
     for _ in range(2):  # one graph may be gone through twice
-        for hidden_BTD, gradient, expected in ((second, gradient_BTD[3:], alone[1]), (first, gradient_BTD[:3], alone[0])):
+        for hidden_BTD, gradient, expected in (
+            (second, gradient_BTD[3:], alone[1]),
+            (first, gradient_BTD[:3], alone[0]),
+        ):
             found = torch.autograd.grad(hidden_BTD, leaves, gradient, retain_graph=True, allow_unused=True)
             for name, value in zip(names, found):
                 assert value is None or torch.equal(value, expected[name]), name

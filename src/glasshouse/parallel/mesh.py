@@ -138,9 +138,8 @@ def _flow(pp: int, row_tokens: int, n_rows: int | None, microbatch_tokens: int |
     if not isinstance(microbatch_tokens, int):
         return [f"microbatch_tokens = {microbatch_tokens!r}: the stages of a pipeline (pp = {pp}) work on microbatches "
                 f"of a size that you choose, at least {pp} in a batch"]  # fmt: skip
-    n_microbatches = None if n_rows is None else -(-n_rows // max(1, microbatch_tokens // row_tokens))
-    if n_microbatches is None or n_microbatches >= pp:
+    if n_rows is None or (n_microbatches := -(-n_rows // max(1, microbatch_tokens // row_tokens))) >= pp:
         return []
     fitting = f"at most microbatch_tokens = {n_rows // pp * row_tokens}" if n_rows >= pp else f"at least {pp} rows"
-    return [f"pp = {pp} stages would share {n_microbatches} microbatches of a process's part of the batch ({n_rows} rows "
-            f"of {row_tokens} tokens); it needs {fitting}"]  # fmt: skip
+    return [f"pp = {pp} stages would share {n_microbatches} microbatches of a process's part of the batch "
+            f"({n_rows} rows of {row_tokens} tokens); it needs {fitting}"]  # fmt: skip

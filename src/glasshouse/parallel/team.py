@@ -5,7 +5,7 @@ agreed in one small sum a step, so that every rank judges alike.  A team of one 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -45,18 +45,15 @@ class Team:
         return 1.0
 
     @property
-    def has_loss(self) -> bool:
-        """Whether the last layers are here; where they are not, what is computed is handed on."""
-        return True
+    def hand_on(self) -> Callable[[Tensor], Tensor] | None:
+        """None where the last layers are, and so the loss; else what takes its place: hidden states to a number whose
+        backward pass waits for their gradient."""
+        return None
 
     @property
     def n_ahead(self) -> int:
         """How many microbatches go forward here before the first goes backward."""
         return 0
-
-    def hand_on(self, hidden_BTD: Tensor) -> Tensor:
-        """In the place of a loss where there is none: a number whose backward pass waits for the next stage's."""
-        raise NotImplementedError
 
     def part(self, batch: Any) -> Any:
         """What of a batch is computed here."""
@@ -123,23 +120,19 @@ class Many(Team):
             fully_shard(self.module, mesh=over)
             register_fsdp_forward_method(self.module, "hidden")
         if sizes["tp"] > 1 or sizes["cp"] > 1:
-            self.trained = _Stretches(self.module, self.mesh, self.has_loss)
+            self.trained = _Stretches(self.module, self.mesh, is_last=self.hand_on is None)
 
     @property
     def is_divided(self) -> bool:
         return self.mesh.n_shards > 1 or self.mesh.sizes["tp"] > 1 or self.mesh.sizes["pp"] > 1
 
     @property
-    def has_loss(self) -> bool:
-        return self._stage is None or self._stage.is_last
+    def hand_on(self) -> Callable[[Tensor], Tensor] | None:
+        return None if self._stage is None or self._stage.is_last else self._stage.hand_on
 
     @property
     def n_ahead(self) -> int:
         return 0 if self._stage is None else self._stage.n_ahead
-
-    def hand_on(self, hidden_BTD: Tensor) -> Tensor:
-        assert self._stage is not None
-        return self._stage.hand_on(hidden_BTD)
 
     @property
     def loss_scale(self) -> float:
@@ -216,8 +209,8 @@ class _Stretches:
     """The model whose hidden states lie in stretches: positions and attention shared over `cp`; over `tp` gathered,
     where a loss is taken of them."""
 
-    def __init__(self, module: Any, mesh: Mesh, has_loss: bool) -> None:
-        self._module, self._mesh, self._is_gathered = module, mesh, has_loss and mesh.sizes["tp"] > 1
+    def __init__(self, module: Any, mesh: Mesh, *, is_last: bool) -> None:
+        self._module, self._mesh, self._is_gathered = module, mesh, is_last and mesh.sizes["tp"] > 1
 
     @property
     def head_weight_VD(self) -> Any:

@@ -92,7 +92,8 @@ class Trainer:
         mesh = mesh or Mesh()
         check_mesh(mesh, model.config, loader, config, beside)
         self.team = apply_plan(model, mesh)
-        self.objective = objective if self.team.has_loss else handing_on(self.team.hand_on)
+        hand_on = self.team.hand_on
+        self.objective = objective if hand_on is None else handing_on(hand_on)
         self.optimizer = build_optimizer(model, config.optim, beside)
         self.guard = LossGuard(config.guard)
         about = {"recipe": dict(recipe or {}), "provenance": dict(provenance or {}), "parent": parent}

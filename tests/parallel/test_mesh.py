@@ -65,10 +65,10 @@ def test_a_pipeline_that_does_not_divide_the_layers_is_refused():
         check_model(MODEL, sizes(pp=4), 64, 8, 64)
 
 
-@pytest.mark.parametrize("microbatch_tokens", [None, "auto"])
-def test_a_pipeline_without_microbatches_is_refused(microbatch_tokens):
-    with pytest.raises(ConfigError, match=r"microbatch_tokens = .*\(pp = 2\) work on microbatches .* at least 2"):
-        check_model(MODEL, sizes(pp=2), 64, 8, microbatch_tokens)
+@pytest.mark.parametrize(("given", "said"), [(None, "not set"), ("auto", "auto")])
+def test_a_pipeline_without_microbatches_is_refused(given, said):
+    with pytest.raises(ConfigError, match=rf"\(pp = 2\) work on microbatches .* at least 2 .*microbatch_tokens is {said}"):
+        check_model(MODEL, sizes(pp=2), 64, 8, given)
 
 
 def test_fewer_microbatches_than_stages_are_refused_with_what_would_fit():

@@ -67,7 +67,9 @@ def test_a_pipeline_that_does_not_divide_the_layers_is_refused():
 
 @pytest.mark.parametrize(("given", "said"), [(None, "not set"), ("auto", "auto")])
 def test_a_pipeline_without_microbatches_is_refused(given, said):
-    with pytest.raises(ConfigError, match=rf"\(pp = 2\) work on microbatches .* at least 2 .*microbatch_tokens is {said}"):
+    with pytest.raises(
+        ConfigError, match=rf"\(pp = 2\) work on microbatches .* at least 2 .*microbatch_tokens is {said}"
+    ):
         check_model(MODEL, sizes(pp=2), 64, 8, given)
 
 

@@ -29,8 +29,8 @@ MUON_COPIES = 3.7  # the stacked gradients, iterate old and new, and two Gram ma
 class Allocator:
     """What a process holds for each byte alive.
 
-    start: bytes of buffers and code that first training brings.  rest: of all but the native decoder's block.  many: of what
-    backward holds, once more where microbatches follow each other.  muon: of Muon's copies.
+    start: bytes of buffers and code that first training brings.  rest: of all but the native decoder's block.  many: of
+    what backward holds, once more where microbatches follow each other.  muon: of Muon's copies.
     """
 
     start: float

@@ -136,8 +136,8 @@ def check_model(
 def _flow(pp: int, row_tokens: int, n_rows: int | None, microbatch_tokens: int | str | None) -> list[str]:
     """What keeps microbatches from filling a pipeline; `n_rows` of `row_tokens` are one process's part of a batch."""
     if not isinstance(microbatch_tokens, int):
-        return [f"the stages of a pipeline (pp = {pp}) work on microbatches of a size that you choose, at least {pp} in "
-                f"a batch, and microbatch_tokens is {microbatch_tokens or 'not set'}"]  # fmt: skip
+        return [f"the stages of a pipeline (pp = {pp}) work on microbatches of a size that you choose, at least {pp} "
+                f"in a batch, and microbatch_tokens is {microbatch_tokens or 'not set'}"]  # fmt: skip
     if n_rows is None or (n_microbatches := -(-n_rows // max(1, microbatch_tokens // row_tokens))) >= pp:
         return []
     fitting = f"at most microbatch_tokens = {n_rows // pp * row_tokens}" if n_rows >= pp else f"at least {pp} rows"

@@ -1,5 +1,6 @@
 """Stages of layers in several processes, against one process."""
 
+import json
 import signal
 
 import pytest
@@ -15,8 +16,16 @@ VARIANTS = {
 }
 
 
+def judged(folder):
+    """What the first process found when it judged the whole model: the sum of its squared weights."""
+    records = [json.loads(line)["metrics"] for line in (folder / "run/metrics.jsonl").read_text().splitlines()]
+    return [metrics["eval/sum"] for metrics in records if "eval/sum" in metrics]
+
+
 def assert_equal(one, other):
     assert largest_difference(one, other) < 1e-5, other
+    assert judged(other) == pytest.approx(judged(one), rel=1e-5)
+    assert judged(one)
     weights = [load_file(folder / "run/pretrain/checkpoint/model.safetensors") for folder in (one, other)]
     assert weights[0].keys() == weights[1].keys()
     for key, weight in weights[0].items():

@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from glasshouse.core.files import write_json
 from glasshouse.meter import measure_device
 from glasshouse.run.versions import code_commit, versions
@@ -60,6 +62,7 @@ def replace_figures(kept: list[Figure], measured: list[Figure]) -> list[Figure]:
 def write_result(name: str, figures: list[Figure]) -> Path:
     """Write all rows, those without a date as measured today, of this code."""
     profile = measure_device("cpu", is_fresh=True)
+    gpu = measure_device("cuda") if torch.cuda.is_available() else None
     path = RESULTS / f"{name}.json"
     machine = {
         "processor": profile.name,
@@ -69,6 +72,7 @@ def write_result(name: str, figures: list[Figure]) -> Path:
         "gbytes_per_s": round(profile.bytes_per_s / 1e9, 1),
         "system": platform.system(),
         "load_before": round(os.getloadavg()[0], 2),
+        **({} if gpu is None else {"gpu": gpu.name, "gpu_tflops_per_s": round(gpu.flops_per_s / 1e12, 1)}),
     }
     about = {"date": datetime.date.today().isoformat(), "commit": code_commit()}
     write_json(
@@ -79,7 +83,8 @@ def write_result(name: str, figures: list[Figure]) -> Path:
             "machine": machine,
             "versions": {k: v for k, v in versions().items() if k not in ("platform", "commit")},
             "figures": [
-                asdict(f if f.date is not None else replace(f, **about, processor=profile.name)) for f in figures
+                asdict(f if f.date is not None else replace(f, **about, processor=gpu.name if gpu else profile.name))
+                for f in figures
             ],
         },
     )

@@ -8,7 +8,7 @@ import torch
 from glasshouse.batch import LMBatch
 from glasshouse.model import ModelConfig, Transformer
 from glasshouse.objective import lm_loss
-from glasshouse.train.compiling import CompiledModel
+from glasshouse.train.compiling import with_compiled_layers
 
 SHAPE = ModelConfig(vocab_size=60, d_model=24, n_layers=2, n_heads=3, n_kv_heads=1, d_head=8, d_ff=40, max_seq_len=32)
 
@@ -17,7 +17,7 @@ SHAPE = ModelConfig(vocab_size=60, d_model=24, n_layers=2, n_heads=3, n_kv_heads
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on CPU needs g++")
 def test_compiled_gradients_equal_eager_ones():
     model = Transformer(SHAPE, seed=1)
-    compiled = CompiledModel(model)
+    compiled = with_compiled_layers(model)
     ids = torch.randint(60, (4, 17), generator=torch.Generator().manual_seed(0))
     batch = LMBatch(ids[:, :-1], ids[:, 1:])
     results = []

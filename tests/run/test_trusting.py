@@ -1,5 +1,6 @@
 """What the trust stages know of a run, and what they count in a plan."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from glasshouse.explain import build_index
 from glasshouse.run import trusting
 from glasshouse.run.measuring import TRUST_S, _overhead_seconds
 from glasshouse.run.recipe import Recipe
+from glasshouse.run.runner import stage_inputs
 
 from ..explain.corpora import shard_of
 from .test_runner import MODEL
@@ -79,3 +81,16 @@ def test_training_text_is_searched_by_its_index_where_there_is_one(tmp_path: Pat
     assert by_index is not None and not isinstance(by_index, ShardSearch)
     assert by_index(asked) == by_reading(asked) == [True, False, True, False, True]
     assert trusting.search_of(tmp_path, None) is None
+
+
+def test_changed_files_of_a_suite_make_it_run_again_and_nothing_else(tmp_path: Path) -> None:
+    policy, data = tmp_path / "policy.toml", tmp_path / "data"
+    (data / "bbq").mkdir(parents=True)
+    policy.write_text("a")
+    asked = recipe(trust={"policy": str(policy), "data": str(data)})
+    seen = [dict(stage_inputs(asked))]
+    for path in (policy, data / "bbq" / "age.jsonl"):
+        path.write_text("something else")
+        seen.append(dict(stage_inputs(asked)))
+    for before, after in pairwise(seen):
+        assert {stage for stage in before if before[stage] != after[stage]} == {"trust-pretrain", "trust-sft"}

@@ -2,6 +2,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from glasshouse.core.files import write_json
 from glasshouse.model import ModelConfig, Transformer
@@ -37,13 +38,13 @@ def prepare_with(folder, monkeypatch, times, fails=False):
     class Fake:
         pass
 
-    monkeypatch.setattr(compiling, "CompiledModel", lambda model: Fake())
+    monkeypatch.setattr(compiling, "with_compiled_layers", lambda model: Fake())
 
     def probe(model):
         if fails and isinstance(model, Fake):
             raise RuntimeError("no such luck")
 
-    model = SimpleNamespace(kernels="auto")
+    model = SimpleNamespace(kernels="auto", device=torch.device("cpu"))
     trained, choice = prepare(
         model, probe, mode="auto", n_steps=100_000, has_fixed_shape=True, folder=folder, kernels="torch"
     )

@@ -32,6 +32,7 @@ class PackedLoader:
     """Batches of `batch_tokens // seq_len` windows.  `crosses_documents=False` gives `document_BT`."""
 
     has_fixed_shape = True
+    reads_ahead = True  # a batch is a function of its cursor
 
     def __init__(
         self,

@@ -26,11 +26,11 @@ N_SHOWN = 300  # characters of an example
 def trace_text(text: str, path: Path, prompt: str, settings: dict[str, Any], n_nearest: int, is_json: bool) -> None:
     """Print where `text` stands in the training text of the run at `path`, and the examples nearest to it."""
     from glasshouse.explain import TraceConfig
-    from glasshouse.run.tracing import RunTrace
+    from glasshouse.run.lineage import open_trace
 
     text = sys.stdin.read() if text == "-" else text
     config = parse_config(TraceConfig, settings)
-    traced = RunTrace(_run(path)).trace(text, prompt, config, n_nearest)
+    traced = open_trace(_run(path)).trace(text, prompt, config, n_nearest)
     if is_json:
         print(json.dumps(traced.to_json(), ensure_ascii=False, indent=2))
     else:

@@ -6,14 +6,16 @@ state dict is a Hugging Face file as it stands.  Single-device code: sharding is
 Left out: dropout (not used at these scales), biases.
 """
 
-from typing import TYPE_CHECKING, Any
+import copy
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glasshouse.core.errors import ConfigError
-from glasshouse.model.attention import attend, attend_explicitly, cache_mask, document_mask
+from glasshouse.model.attention import Mask, attend, attend_explicitly, cache_mask, document_blocks, document_mask
 from glasshouse.model.cache import KVCache
 from glasshouse.model.config import ModelConfig
 from glasshouse.model.init import InitConfig, initialise
@@ -25,10 +27,18 @@ from glasshouse.model.taps import Taps
 
 
 class Linear(nn.Linear):
-    """A bias-free linear layer whose memory is not filled: `initialise` or a file does that, once."""
+    """A bias-free linear layer whose memory is not filled: `initialise` or a file does that, once.
+
+    `product`: how training multiplies; `float8` has another.  Outside of training it is always `F.linear`.
+    """
+
+    product: Callable[[Tensor, Tensor], Tensor] = staticmethod(F.linear)
 
     def __init__(self, d_in: int, d_out: int) -> None:
         super().__init__(d_in, d_out, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.product(x, self.weight) if self.training else F.linear(x, self.weight)
 
     def reset_parameters(self) -> None:
         pass
@@ -72,8 +82,8 @@ class Attention(nn.Module):
         if self.has_qk_norm:
             q_BTNH, k_BTKH = self.q_norm(q_BTNH), self.k_norm(k_BTKH)
         q_BTNH, k_BTKH = rotate(q_BTNH, *context.rope), rotate(k_BTKH, *context.rope)
-        taps, name = context.taps, f"layers.{self.layer}."
-        if taps is not None:
+        if (taps := context.taps) is not None:
+            name = f"layers.{self.layer}."
             q_BTNH, k_BTKH, v_BTKH = taps(name + "q", q_BTNH), taps(name + "k", k_BTKH), taps(name + "v", v_BTKH)
         if context.pages is not None:
             paged_BTD: Tensor = self.o_proj(context.pages.attend(self.layer, q_BTNH, k_BTKH, v_BTKH).flatten(-2))
@@ -82,13 +92,13 @@ class Attention(nn.Module):
         if context.cache is not None:
             k_BKSH, v_BKSH = context.cache.write(self.layer, k_BTKH, v_BTKH, context.position_BT)
         q_BNTH = q_BTNH.transpose(1, 2)
-        if taps is not None and taps.wants(name + "attn_weights"):
-            heads_BNTH = attend_explicitly(q_BNTH, k_BKSH, v_BKSH, context.mask, taps, name + "attn_weights")
+        if taps is not None and taps.wants(pattern := f"layers.{self.layer}.attn_weights"):
+            heads_BNTH = attend_explicitly(q_BNTH, k_BKSH, v_BKSH, context.mask, taps, pattern)
         else:
             heads_BNTH = attend(q_BNTH, k_BKSH, v_BKSH, context.mask)
         heads_BTNH = heads_BNTH.transpose(1, 2)
         if taps is not None:
-            heads_BTNH = taps(name + "head_out", heads_BTNH)
+            heads_BTNH = taps(f"layers.{self.layer}.head_out", heads_BTNH)
         out_BTD: Tensor = self.o_proj(heads_BTNH.flatten(-2))
         return out_BTD
 
@@ -141,17 +151,20 @@ class Context:
     def __init__(
         self,
         rope: tuple[Tensor, Tensor],
-        mask: Tensor | None,
+        mask: Mask,
         position_BT: Tensor | None,
         cache: KVCache | None,
         taps: Taps | None,
         pages: PagedAttention | None = None,
     ) -> None:
         self.rope = rope  # cos and signed sin, broadcastable to (B, T, N, H)
-        self.mask = mask  # None: plain causal, T == S; else boolean (B, 1, T, S), True where attention is allowed
+        self.mask = mask  # None: plain causal, T == S
         self.position_BT = position_BT  # None with a cache: all rows continue together
         self.cache, self.taps = cache, taps
         self.pages = pages  # instead of a cache: B is 1, T the new tokens of many sequences
+
+
+BlockFunction = Callable[[Tensor, Context], Tensor]
 
 
 class Decoder(nn.Module):
@@ -170,7 +183,8 @@ class Transformer(nn.Module):
     `kernels`: training in fp32 on CPU runs the compiled decoder (`native`) unless this says "torch".
     """
 
-    kernels: Kernels = "auto"
+    kernels: Kernels | Literal["compiled"] = "auto"
+    _blocks: Sequence[BlockFunction] | None = None  # None: the layers themselves
 
     def __init__(self, config: ModelConfig, init: InitConfig | None = None, seed: int | None = 0) -> None:
         super().__init__()
@@ -189,6 +203,17 @@ class Transformer(nn.Module):
     def to_hf(self) -> dict[str, Any]:
         """The `config.json` of this model."""
         return self.config.to_hf()
+
+    @property
+    def blocks(self) -> Sequence[BlockFunction]:
+        """What computes the layers, in order."""
+        return self._blocks or tuple(self.model.layers)
+
+    def computed_by(self, blocks: Sequence[BlockFunction], kernels: Kernels | Literal["compiled"]) -> "Transformer":
+        """A second view of the same weights whose layers are computed by `blocks`: compiled, say, or in another way."""
+        twin = copy.copy(self)
+        twin._blocks, twin.kernels = tuple(blocks), kernels
+        return twin
 
     @property
     def head_weight_VD(self) -> Tensor:
@@ -223,15 +248,17 @@ class Transformer(nn.Module):
         length; rows of different lengths pass their positions.
         pages: the serving engine's memory; B is 1, with a position for every token.
         """
-        is_plain = position_BT is None and cache is None and taps is None and pages is None
+        is_plain = position_BT is None and cache is None and taps is None and pages is None and self._blocks is None
         if is_plain and is_native(self, document_BT):
             self._check_length(ids_BT.shape[1])
             return hidden_states(self, ids_BT, document_BT)
         context = self._context(ids_BT, document_BT, position_BT, cache, taps, pages)
         x_BTD = self.model.embed_tokens(ids_BT)
+        if torch.is_autocast_enabled(x_BTD.device.type):  # the residual stream too: half the memory traffic
+            x_BTD = x_BTD.to(torch.get_autocast_dtype(x_BTD.device.type))
         if taps is not None:
             x_BTD = taps("embed", x_BTD)
-        for block in self.model.layers:
+        for block in self.blocks:
             x_BTD = block(x_BTD, context)
         x_BTD = self.model.norm(x_BTD)
         return x_BTD if taps is None else taps("final_norm", x_BTD)
@@ -265,7 +292,7 @@ class Transformer(nn.Module):
             return Context(self.rotary(0, n_time, position_BT, self.dtype), None, position_BT, None, taps, pages)
         if cache is None:
             self._check_length(n_time)
-            mask = None if document_BT is None else document_mask(document_BT)
+            mask = None if document_BT is None else self._documents(document_BT, taps)
             return Context(self.rotary(0, n_time, position_BT, self.dtype), mask, None, None, taps)
         if document_BT is not None:
             raise ConfigError("document_BT and cache cannot be used together: a cached row is one document.")
@@ -276,6 +303,11 @@ class Transformer(nn.Module):
         mask = None if is_prefill else cache_mask(start, n_time, position_BT, max(end, cache.n_filled), ids_BT.device)
         cache.n_filled = max(end, cache.n_filled)
         return Context(self.rotary(start, n_time, position_BT, self.dtype), mask, position_BT, cache, taps)
+
+    def _documents(self, document_BT: Tensor, taps: Taps | None) -> Mask:
+        """Where documents are long or many rows wide, a mask takes more memory than the model: not made on a GPU."""
+        is_learning = torch.is_grad_enabled() and taps is None
+        return document_blocks(document_BT) if is_learning and document_BT.is_cuda else document_mask(document_BT)
 
     def _check_length(self, n_time: int) -> None:
         if n_time > self.config.max_seq_len:

@@ -26,6 +26,7 @@ class Stage:
         self.is_first, self.is_last = self.place == 0, self.place == self.n - 1
         self._ahead, self._back, self._ends = mesh.group("pp"), mesh.lines["back"], mesh.lines["ends"]
         self._sending: list[tuple[Any, Tensor]] = []  # gradients on their way to the stage before
+        self._dtype = module.dtype  # of what is handed on, whatever a stage computes in
         self._embedding: Any = None  # where it is tied, and this is one of the ends
         self._cut(module, mesh.sizes["tp"])
 
@@ -41,7 +42,7 @@ class Stage:
 
     def hand_on(self, hidden_BTD: Tensor) -> Tensor:
         """Send what this stage computed; 0, whose backward pass begins with the gradient that comes back."""
-        zero: Tensor = _HandOn.apply(hidden_BTD, self)  # type: ignore[no-untyped-call]
+        zero: Tensor = _HandOn.apply(hidden_BTD.to(self._dtype), self)  # type: ignore[no-untyped-call]
         return zero
 
     def settle(self) -> None:

@@ -1,6 +1,7 @@
 """What a recipe reads from outside, as values to compare: a change of the text makes its stages run again."""
 
 import platform
+from pathlib import Path
 from typing import Any
 
 from glasshouse.corpus.sources import find_files
@@ -15,8 +16,20 @@ def fingerprint_sources(recipe: Recipe) -> list[Any]:
     return [_fingerprint(source) for source in sources]
 
 
+def fingerprint_judging(recipe: Recipe, stage: str) -> list[Any]:
+    """The same of the files that only the judging stage `stage` reads: a policy, a folder of data for probes."""
+    if not stage.startswith("trust-"):
+        return []
+    given = [Path(path) for path in (recipe.trust.data, recipe.trust.policy) if path is not None]
+    return [_of_file(file) for path in given for file in ([path] if path.is_file() else sorted(path.rglob("*")))]
+
+
+def _of_file(path: Path) -> Any:
+    status = path.stat()
+    return [str(path), status.st_size, status.st_mtime_ns]
+
+
 def _fingerprint(source: str) -> Any:
     if source.endswith(":"):
         return [source, platform.python_version()]
-    files = find_files(source, lambda problem: None)
-    return [[str(file.path), file.n_bytes, file.path.stat().st_mtime_ns] for file in files]
+    return [_of_file(file.path) for file in find_files(source, lambda problem: None)]

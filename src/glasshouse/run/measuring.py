@@ -21,7 +21,7 @@ from glasshouse.objective import lm_loss
 from glasshouse.optim import build_optimizer
 from glasshouse.plan import SMALL, Measured, read_fit
 from glasshouse.run.recipe import FinetuneConfig, Recipe
-from glasshouse.train import TrainConfig
+from glasshouse.train import TrainConfig, add_gradient
 
 STDLIB_BYTES = 14e6
 BYTES_PER_TOKEN = 3.4  # of source text at 4,096 tokens
@@ -80,9 +80,10 @@ def time_step(shape: ModelConfig, config: TrainConfig) -> float:
     optimizer.set_kernels(model.kernels)
     batch = _batch(shape.vocab_size, config).to(default_device())
 
+    microbatch_tokens = None if config.microbatch_tokens == "auto" else config.microbatch_tokens
+
     def step() -> None:
-        for part in batch.microbatches(None if config.microbatch_tokens == "auto" else config.microbatch_tokens):
-            lm_loss(model, part).loss_mean.backward()  # type: ignore[no-untyped-call]
+        add_gradient(model, batch, lm_loss, microbatch_tokens=microbatch_tokens, precision=config.precision)
         torch.nn.utils.clip_grad_norm_(optimizer.parameters, 1.0, foreach=True)
         optimizer.step()
         optimizer.zero_grad()
@@ -113,7 +114,7 @@ def _seconds(work: Callable[[], None]) -> float:
 def _path(recipe: Recipe) -> TrainingPath:
     """What computes the steps of every training stage: the compiled decoder only where all of them may use it."""
     configs = [recipe.training(stage) for stage in recipe.training_stages]
-    asked = all(config.kernels == "auto" and config.precision != "bf16" for config in configs)
+    asked = all(config.kernels == "auto" and config.precision in ("auto", "fp32") for config in configs)
     is_native = asked and default_device().type == "cpu" and why_unavailable() is None
     return "native" if is_native else "torch"
 

@@ -21,7 +21,7 @@ from glasshouse.core.rundir import RunDirectory
 from glasshouse.core.terminal import Terminal, format_seconds
 from glasshouse.meter import Cost, DeviceProfile, Meter, MeterConfig, peak_memory_bytes
 from glasshouse.parallel import Mesh, main_first, tell
-from glasshouse.run.fingerprint import fingerprint_sources
+from glasshouse.run.fingerprint import fingerprint_judging, fingerprint_sources
 from glasshouse.run.recipe import Recipe
 from glasshouse.run.stages import STAGES, StageContext
 from glasshouse.run.versions import versions
@@ -96,7 +96,9 @@ def stage_inputs(recipe: Recipe) -> Iterator[tuple[str, str]]:
     chain = sha256_text(json.dumps({"seed": recipe.seed, "sources": fingerprint_sources(recipe)}, sort_keys=True))
     values = recipe.model_dump(mode="json")
     for name in recipe.stages:
-        own = {path: _value_at(values, path) for path in STAGES[name].reads}
+        own: dict[str, Any] = {path: _value_at(values, path) for path in STAGES[name].reads}
+        if files := fingerprint_judging(recipe, name):
+            own["files"] = files
         inputs = sha256_text(json.dumps([chain, name, own], sort_keys=True))
         yield name, inputs
         chain = chain if STAGES[name].is_leaf else inputs

@@ -59,21 +59,26 @@ class Traced:
 class RunTrace:
     """Everything a run learned from, opened for questions.  No torch, no model."""
 
-    def __init__(self, run: RunDirectory) -> None:
-        """`DataError` where the run has no index, or its index is that of another corpus."""
-        self.run = run
-        shards = [TokenShard(path, self.tokenizer.hash) for path in training_shards(run)]
-        self.index = TraceIndex(run.path / "pretrain" / INDEX, shards)
+    def __init__(self, run: RunDirectory, *before: RunDirectory) -> None:
+        """`before`: the runs whose weights it began with, newest first (`lineage`).
+
+        `DataError` where none of them has an index, or its index is that of another corpus.
+        """
+        self._runs = (run, *before)
+        self._first = next((each for each in self._runs if _shards(each)), run)
+        shards = [TokenShard(path, self.tokenizer.hash) for path in training_shards(self._first)]
+        self.index = TraceIndex(self._first.path / "pretrain" / INDEX, shards)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        return Tokenizer.load(self.run.path / "tokenizer")
+        return Tokenizer.load(self._first.path / "tokenizer")
 
     @cached_property
     def examples(self) -> Mapping[str, ExampleIndex]:
-        """By stage; a stage that taught nothing, or is not finished, has none."""
-        folders = {stage: self.run.path / stage / EXAMPLES for stage in TAUGHT_IN}
-        return {stage: ExampleIndex(folder) for stage, folder in folders.items() if folder.is_dir()}
+        """By stage, of the newest run that has it; a stage that taught nothing, or is not finished, has none."""
+        found = {stage: run.path / stage / EXAMPLES for run in reversed(self._runs) for stage in TAUGHT_IN
+                 if (run.path / stage / EXAMPLES).is_dir()}  # fmt: skip
+        return {stage: ExampleIndex(folder) for stage, folder in found.items()}
 
     def trace(self, text: str, prompt: str = "", config: TraceConfig | None = None, n_nearest: int = 3) -> Traced:
         """Where `text` stands in training; examples are looked for by the words of `prompt` and `text`."""
@@ -90,11 +95,14 @@ class RunTrace:
 
 def training_shards(run: RunDirectory) -> list[Path]:
     """The token shards a run was pretrained on; `DataError` where there are none."""
-    shards = sorted((run.path / "pretrain").glob("train*.tokens"))
-    if not shards:
-        raise DataError(f"{run.path} has no training text of its own (no pretrain/train.tokens). Trace the run that "
-                        "pretrained the model.")  # fmt: skip
-    return shards
+    if shards := _shards(run):
+        return shards
+    raise DataError(f"{run.path} has no training text of its own (no pretrain/train.tokens). Trace the run that "
+                    "pretrained the model.")  # fmt: skip
+
+
+def _shards(run: RunDirectory) -> list[Path]:
+    return sorted((run.path / "pretrain").glob("train*.tokens"))
 
 
 def index_pretraining(run: RunDirectory, terminal: Terminal) -> TraceIndex:

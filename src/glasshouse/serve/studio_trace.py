@@ -16,6 +16,7 @@ from glasshouse.core.config import Config
 from glasshouse.core.errors import GlasshouseError
 from glasshouse.core.rundir import RunDirectory
 from glasshouse.infer import BackgroundEngine, SamplingConfig
+from glasshouse.run.lineage import open_trace
 from glasshouse.run.tracing import INDEX, RunTrace
 from glasshouse.serve.errors import APIError, unknown_name
 from glasshouse.serve.generation import Job, Record, run_jobs
@@ -60,7 +61,7 @@ class Traces:
         with self._lock:
             stamp = _stamp(run)
             if run.path not in self._opened or self._opened[run.path][0] != stamp:
-                self._opened[run.path] = (stamp, RunTrace(run))
+                self._opened[run.path] = (stamp, open_trace(run))
             return self._opened[run.path][1]
 
 

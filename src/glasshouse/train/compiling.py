@@ -1,9 +1,9 @@
 """What computes the steps: the compiled C++ decoder on CPU, else torch, compiled where that repays.
 
 The native decoder (`model.native`) needs no choice: where it can run, it is the fastest.  For torch.compile the eager
-step is timed, and compiled only when the run is long enough: it costs about 25 s on two CPU cores (8 s with a warm
-cache) and makes a step of a small model about 1.3 times as fast.  The choice is written down, because all three differ
-in the last bits: a resumed run must not choose again.
+step is timed, and compiled only when the run is long enough.  One layer is compiled and serves for all, so the cost
+does not grow with depth.  The choice is written down, because all three differ in the last bits: a resumed run must
+not choose again.
 """
 
 import shutil
@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from glasshouse.core.files import read_json, write_json
 from glasshouse.core.terminal import format_seconds
+from glasshouse.model import Transformer
 from glasshouse.model.native import Kernels, why_torch
 from glasshouse.objective import LanguageModel
 
 CompileMode = Literal["auto", "never", "always"]
-COST_S = 25.0
-GAIN = 1.3
+COST_S = {"cpu": 25.0, "cuda": 25.0}
+GAIN = {"cpu": 1.3, "cuda": 1.5}
 MARGIN = 1.2  # compile only when the predicted saving exceeds its cost by this factor
 RECORD = "compile.json"
 
@@ -41,20 +41,14 @@ class CompileChoice:
         return f"{'native' if self.is_native else 'compiled' if self.is_compiled else 'eager'}: {self.reason}"
 
 
-class CompiledModel:
-    """The model with its hidden states compiled; evaluation and sampling keep the eager one, whatever their shapes."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self.hidden: Callable[..., Tensor] = torch.compile(model.hidden, dynamic=False)
-
-    @property
-    def head_weight_VD(self) -> Tensor:
-        weight: Tensor = self._model.head_weight_VD
-        return weight
+def with_compiled_layers(model: Transformer) -> Transformer:
+    """For training; evaluation and sampling keep the eager one, whatever their shapes."""
+    return model.computed_by([torch.compile(block, dynamic=False) for block in model.blocks], "compiled")
 
 
-def choose(mode: CompileMode, n_steps: int, eager_step_s: float | None, has_fixed_shape: bool) -> CompileChoice:
+def choose(
+    mode: CompileMode, n_steps: int, eager_step_s: float | None, has_fixed_shape: bool, device: str = "cpu"
+) -> CompileChoice:
     """The pure decision.  `eager_step_s` None: not measured, for nothing depends on it."""
     if mode == "never":
         return CompileChoice(False, "asked for")
@@ -66,9 +60,9 @@ def choose(mode: CompileMode, n_steps: int, eager_step_s: float | None, has_fixe
         return CompileChoice(False, "no C++ compiler on this machine (install g++ to use it)")
     if eager_step_s is None:
         return CompileChoice(False, "the run is too short to measure")
-    saving_s = n_steps * eager_step_s * (1 - 1 / GAIN)
+    saving_s, cost_s = n_steps * eager_step_s * (1 - 1 / GAIN[device]), COST_S[device]
     planned = f"{n_steps:,} steps of {1e3 * eager_step_s:.1f} ms: compiling would save {format_seconds(saving_s)}"
-    return CompileChoice(saving_s > MARGIN * COST_S, f"{planned}, costs about {format_seconds(COST_S)}")
+    return CompileChoice(saving_s > MARGIN * cost_s, f"{planned}, costs about {format_seconds(cost_s)}")
 
 
 def prepare(
@@ -113,11 +107,11 @@ def _with_torch(
 ) -> tuple[LanguageModel, CompileChoice]:  # fmt: skip
     if known is not None and mode == "auto":
         choice = CompileChoice(bool(known["is_compiled"]), str(known["reason"]))
-        return (CompiledModel(model) if choice.is_compiled else model), choice
+        return (with_compiled_layers(model) if choice.is_compiled else model), choice
     # below 2,000 steps only steps over 50 ms can repay; ask the clock only where the answer can be yes
     needs_clock = mode == "auto" and has_fixed_shape and n_steps >= 20
     eager_s = _time_step(lambda: probe(model)) if needs_clock else None
-    choice = choose(mode, n_steps, eager_s, has_fixed_shape)
+    choice = choose(mode, n_steps, eager_s, has_fixed_shape, model.device.type)
     trained: LanguageModel = model
     if choice.is_compiled:
         trained, choice = _compile(model, probe, eager_s, choice)
@@ -129,7 +123,7 @@ def _compile(
 ) -> tuple[LanguageModel, CompileChoice]:
     """Compile and measure.  What fails to compile, or is no faster, is trained eagerly."""
     started_at = time.perf_counter()
-    compiled = CompiledModel(model)
+    compiled = with_compiled_layers(model)
     try:
         probe(compiled)
     except Exception as error:  # the compiler's errors have no common base; eager training is always right

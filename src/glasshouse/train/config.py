@@ -22,6 +22,7 @@ class TrainConfig(Config):
     clip_norm: float | None = Field(default=1.0, gt=0)
     guard: GuardConfig = GuardConfig()
     precision: Precision = "auto"
+    recompute: float = Field(default=0.0, ge=0, le=1)  # share of layers computed again in backward, to save memory
     compile: CompileMode = "auto"
     kernels: Kernels = "auto"  # on CPU in fp32 the C++ ones where they can be built; "torch": never
     eval_every: int | None = Field(default=None, gt=0)  # steps; the end is always evaluated

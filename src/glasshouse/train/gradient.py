@@ -16,7 +16,8 @@ from torch import Tensor
 from glasshouse.batch import Batch
 from glasshouse.objective import LanguageModel, LossOutput, Objective
 
-Precision = Literal["auto", "fp32", "bf16"]  # auto: bf16 on CUDA, fp32 on CPU (bf16 is slower there)
+# auto: bf16 on CUDA, fp32 on CPU (bf16 is slower there).  fp8: bf16 with the products of the layers in 8 bits
+Precision = Literal["auto", "fp32", "bf16", "fp8"]
 
 
 @dataclass
@@ -49,7 +50,7 @@ def add_gradient(
     sums: GradientSums | None = None
     forward: deque[Tensor] = deque()  # losses of microbatches that have not gone backward
     for microbatch in batch.microbatches(microbatch_tokens):
-        with _autocast(precision, batch.ids_BT.device.type):
+        with computing_in(precision, batch.ids_BT.device.type):
             output = objective(model, microbatch)
         forward.append(output.loss_sum * loss_scale / n_targets)
         if len(forward) > n_ahead:
@@ -78,6 +79,6 @@ def handing_on(hand_on: Callable[[Tensor], Tensor]) -> Objective:
     return objective
 
 
-def _autocast(precision: Precision, device_type: str) -> AbstractContextManager[Any]:
-    is_bf16 = precision == "bf16" or (precision == "auto" and device_type == "cuda")
+def computing_in(precision: Precision, device_type: str) -> AbstractContextManager[Any]:
+    is_bf16 = precision in ("bf16", "fp8") or (precision == "auto" and device_type == "cuda")
     return torch.autocast(device_type, torch.bfloat16) if is_bf16 else nullcontext()

@@ -1,8 +1,9 @@
 """Losses that cannot be right: not finite, or far above what the run has been seeing.
 
 A bad step is not taken.  After several in a row the weights themselves are suspect, and the trainer goes back to the
-last checkpoint, past the data that led here.  The state is three numbers, stored with the checkpoint, so that a
-resumed run judges as the uninterrupted one would.
+last checkpoint, past the data that led here.  A mean over few targets strays further: what is allowed grows as one over
+the root of their number.  The state is a few numbers, stored with the checkpoint, so that a resumed run judges as the
+uninterrupted one would.
 """
 
 import math
@@ -32,15 +33,16 @@ class LossGuard:
     config: GuardConfig
     mean: float = 0.0
     deviation: float = 0.0
+    n_targets: float = 0.0  # of a typical batch
     n_good: int = 0
     n_bad_in_a_row: int = 0
     n_skipped: int = 0
 
-    def judge(self, loss: float, grad_norm: float) -> Verdict:
-        """The verdict on a step not yet taken; remembers it."""
-        verdict = self._verdict(loss, grad_norm)
+    def judge(self, loss: float, grad_norm: float, n_targets: int) -> Verdict:
+        """The verdict on a step not yet taken, whose loss is a mean over `n_targets`; remembers it."""
+        verdict = self._verdict(loss, grad_norm, n_targets)
         if verdict == "good":
-            self._remember(loss)
+            self._remember(loss, n_targets)
         else:
             self.n_bad_in_a_row += 1
             self.n_skipped += 1
@@ -57,16 +59,18 @@ class LossGuard:
         for key, value in state.items():
             setattr(self, key, value)
 
-    def _verdict(self, loss: float, grad_norm: float) -> Verdict:
+    def _verdict(self, loss: float, grad_norm: float, n_targets: int) -> Verdict:
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             return "not finite"
-        limit = self.mean + max(self.config.spike_nats, self.config.spike_deviations * self.deviation)
+        usual = max(self.config.spike_nats, self.config.spike_deviations * self.deviation)
+        limit = self.mean + usual * max(1.0, self.n_targets / n_targets) ** 0.5
         return "spike" if self.n_good >= self.config.warmup_steps and loss > limit else "good"
 
-    def _remember(self, loss: float) -> None:
+    def _remember(self, loss: float, n_targets: int) -> None:
         self.n_bad_in_a_row = 0
         # a plain average at first, so that the first loss does not weigh for fifty steps
         weight = max(1 - self.config.memory, 1 / (self.n_good + 1))
         self.mean += weight * (loss - self.mean)
         self.deviation += weight * (abs(loss - self.mean) - self.deviation)
+        self.n_targets += weight * (n_targets - self.n_targets)
         self.n_good += 1

@@ -27,6 +27,7 @@ from glasshouse.core.rundir import RunDirectory
 from glasshouse.core.terminal import Task, Terminal, format_bytes
 from glasshouse.meter import Cost, DeviceProfile, Meter
 from glasshouse.model import Transformer, count_parameters, flops_per_token
+from glasshouse.model.float8 import use_float8
 from glasshouse.model.native import Kernels
 from glasshouse.objective import LanguageModel, Objective
 from glasshouse.optim import build_optimizer, describe_groups, factor
@@ -41,6 +42,8 @@ from glasshouse.train.guard import LossGuard, Verdict
 from glasshouse.train.interrupt import Interrupted, SignalWatch
 from glasshouse.train.microbatch import describe_microbatch, fit_microbatch, promising_microbatch
 from glasshouse.train.progress import Interval, TrainResult, TrainState, note
+from glasshouse.train.reading import Reader
+from glasshouse.train.recomputing import recomputing
 from glasshouse.train.records import rewind
 from glasshouse.train.saving import Saved, Saver
 
@@ -102,7 +105,13 @@ class Trainer:
         )
         self.state = TrainState(step=0, cursor=loader.start())
         self._sample_steps = {round(share * config.steps): share for share in config.sample_at}
+        if config.precision == "fp8":
+            use_float8(model)
         self._trained: LanguageModel = self.team.trained  # the compiled one, where that pays
+        if config.recompute:
+            self._trained = recomputing(model, config.recompute)
+        can_read_ahead = self.device.type == "cuda" and getattr(loader, "reads_ahead", False)
+        self._reader = Reader(loader, self._place, reads_ahead=can_read_ahead)
         self._signals = SignalWatch()
         self._agreed = NOTHING_AGREED
         self._microbatch_tokens = None if config.microbatch_tokens == "auto" else config.microbatch_tokens
@@ -163,13 +172,13 @@ class Trainer:
         record = self.folder / "microbatch.json"
         if tell(self.team.mesh, record.exists()):
             return int(read_json(record)["tokens"])
-        batch = self.loader.batch_at(self.state.cursor)[0]
-        n_tokens, row_tokens = self.team.part(batch).n_tokens, self.config.seq_len
+        batch, part, _ = self._reader.read(self.state.cursor)
+        n_tokens, row_tokens = part.n_tokens, self.config.seq_len
 
         def attempt(tokens: int) -> None:
             self._microbatch_tokens = tokens
             try:
-                self._gradient(self.team.trained, batch)
+                self._gradient(self._trained, part, batch.count_targets())
                 spare = [torch.empty_like(local(p)) for p in self.optimizer.parameters for _ in range(2)]
                 del spare  # the room that the optimizer will want
             finally:
@@ -191,24 +200,26 @@ class Trainer:
             self._compiled = f"eager: weights are divided ({self.team.mesh.describe()})"
             self.terminal.line(self.stage, self._compiled)
             return
-        batch = self.loader.batch_at(self.state.cursor)[0]
+        batch, part, _ = self._reader.read(self.state.cursor)
+        n_targets = batch.count_targets()
 
         def probe(model: LanguageModel) -> None:
-            self._gradient(model, batch)
+            self._gradient(model, part, n_targets)
             self.optimizer.zero_grad()
 
         with main_first(self.team.mesh):  # the others find its choice
             self._trained, choice = prepare(
-                self.model, probe, mode=self.config.compile, n_steps=self.config.steps,
+                self._trained, probe, mode=self.config.compile, n_steps=self.config.steps,
                 has_fixed_shape=self.loader.has_fixed_shape, folder=self.folder, kernels=self._kernels(),
             )  # fmt: skip
         self._compiled = str(choice)
-        self.optimizer.set_kernels(self.model.kernels)
+        self.optimizer.set_kernels("auto" if choice.is_native else "torch")
         self.terminal.line(self.stage, self._compiled)
 
     def _kernels(self) -> Kernels:
-        """bf16 is computed by torch alone."""
-        return "torch" if self.config.precision == "bf16" else self.config.kernels
+        """Only whole layers in fp32 are computed by C++."""
+        is_special = self.config.precision in ("bf16", "fp8") or self.config.recompute > 0
+        return "torch" if is_special else self.config.kernels
 
     def _loop(self, task: Task) -> None:
         while self.state.step < self.config.steps:
@@ -248,9 +259,9 @@ class Trainer:
     def _step(self) -> None:
         started_at = time.perf_counter()
         state = self.state
-        batch, next_cursor = self.loader.batch_at(state.cursor)
+        batch, part, next_cursor = self._reader.read(state.cursor)
         self.optimizer.set_factor(factor(state.step, self.config.steps, self.config.schedule))
-        sums = self._gradient(self._trained, batch)
+        sums = self._gradient(self._trained, part, batch.count_targets())
         verdict, loss_sum, metrics = self._update(sums)
         cursor_before, state.cursor = state.cursor, next_cursor
         state.step += 1
@@ -260,13 +271,16 @@ class Trainer:
         else:
             self._skip(verdict, loss_sum / sums.n_targets, cursor_before, batch, sums)
 
-    def _gradient(self, model: LanguageModel, batch: Batch) -> GradientSums:
-        """Of this process's part of the batch."""
-        config = self.config
+    def _place(self, batch: Batch) -> Batch:
+        """This process's part of a batch, on its device."""
+        part: Batch = self.team.part(batch)
+        return part.to(self.device)
+
+    def _gradient(self, model: LanguageModel, part: Batch, n_targets: int) -> GradientSums:
+        """`n_targets` of the whole batch."""
         return add_gradient(
-            model, self.team.part(batch).to(self.device), self.objective, microbatch_tokens=self._microbatch_tokens,
-            precision=config.precision, n_targets=batch.count_targets(), loss_scale=self.team.loss_scale,
-            n_ahead=self.team.n_ahead,
+            model, part, self.objective, microbatch_tokens=self._microbatch_tokens, precision=self.config.precision,
+            n_targets=n_targets, loss_scale=self.team.loss_scale, n_ahead=self.team.n_ahead,
         )  # fmt: skip
 
     def _update(self, sums: GradientSums) -> tuple[Verdict, float, dict[str, float]]:
@@ -277,7 +291,7 @@ class Trainer:
         found, flags = self.team.agree(sums.loss, self.optimizer.parameters, metrics, own.to_flags())
         loss_sum, self._grad_norm, *values = found
         self._agreed = Agreed.from_flags(flags)
-        verdict = self.guard.judge(loss_sum / sums.n_targets, self._grad_norm)
+        verdict = self.guard.judge(loss_sum / sums.n_targets, self._grad_norm, sums.n_targets)
         if verdict == "good":
             if self.config.clip_norm is not None and self._grad_norm > self.config.clip_norm:
                 grads = [local(p.grad) for p in self.optimizer.parameters if p.grad is not None]

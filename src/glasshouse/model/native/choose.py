@@ -17,7 +17,7 @@ Kernels = Literal["auto", "torch"]  # torch: never the compiled decoder
 
 def why_torch(model: Model) -> str | None:
     """None where the compiled decoder would train this model, else why it does not."""
-    if model.kernels == "torch":
+    if model.kernels != "auto":
         return "torch kernels asked for"
     if model.device.type != "cpu":
         return f"the compiled kernels are for the CPU, and the model is on {model.device.type}"
@@ -30,7 +30,7 @@ def why_torch(model: Model) -> str | None:
 
 def is_native(model: Model, document_BT: Tensor | None) -> bool:
     """Whether this pass, plain but for documents, is the compiled decoder's."""
-    if model.kernels == "torch" or not torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if model.kernels != "auto" or not torch.is_grad_enabled() or torch.compiler.is_compiling():
         return False
     if torch.is_autocast_enabled("cpu") or why_torch(model) is not None or _has_hooks(model):
         return False

@@ -1,5 +1,8 @@
 """The compiled decoder against the torch modules: hidden states and every gradient, in fp32 and against float64."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import Tensor
@@ -8,6 +11,7 @@ from glasshouse.core.errors import ConfigError
 from glasshouse.model import InitConfig, ModelConfig, Transformer
 from glasshouse.model.config import RopeScaling
 from glasshouse.model.native import is_native, why_torch, why_unavailable
+from glasshouse.model.native.block import Block, block_of
 from glasshouse.model.native.choose import has_unbroken_documents
 from glasshouse.model.native.function import first_positions
 
@@ -162,3 +166,61 @@ def test_second_derivatives_are_refused() -> None:
     hidden_BTD = model.hidden(torch.tensor([[1, 2, 3]]))
     with pytest.raises(RuntimeError, match="no second derivative"):
         torch.autograd.grad(hidden_BTD.square().sum(), model.model.norm.weight, create_graph=True)
+
+
+def test_a_block_is_lent_once_at_a_time() -> None:
+    block = Block()
+    first = block.borrow(100)
+    place = first.data_ptr()
+    view = first.view(10, 10)
+    del first
+    assert block.borrow(50).data_ptr() != place  # a view holds it
+    del view
+    again = block.borrow(50)
+    assert again.data_ptr() == place and again.shape == (50,)
+    del again
+    assert block.borrow(101).shape == (101,)
+
+
+def test_a_step_s_block_is_the_next_one_s() -> None:
+    """The second pass, and a smaller one, ask for no memory to keep things in."""
+    model, (ids_BT, _, gradient_BTD) = model_of(QWEN), inputs(QWEN, 5, 17, False)
+    model.hidden(ids_BT).backward(gradient_BTD)
+    owned = block_of(model)._owned
+    for rows in (slice(0, 5), slice(0, 2)):
+        kept_hidden_BTD = model.hidden(ids_BT[rows])  # alive, as the loss of a microstep is
+        kept_hidden_BTD.backward(gradient_BTD[rows])
+        assert block_of(model)._owned is owned and block_of(model)._borrower() is None  # type: ignore[misc]
+
+
+def test_passes_that_are_alive_together_do_not_share_a_block() -> None:
+    model, (ids_BT, _, gradient_BTD) = model_of(QWEN), inputs(QWEN, 5, 17, False)
+    alone = []
+    for rows in (slice(0, 3), slice(3, 5), slice(1, 4)):
+        alone.append(computed(model, (ids_BT[rows], None, gradient_BTD[rows]), "auto"))
+    model.zero_grad()
+    first, second = model.hidden(ids_BT[:3]), model.hidden(ids_BT[3:])
+    with torch.no_grad():
+        model.hidden(ids_BT)  # an evaluation between
+    model.hidden(ids_BT[1:4])  # a pass whose graph is dropped
+    names, leaves = zip(*model.named_parameters())
+    for _ in range(2):  # one graph may be gone through twice
+        for hidden_BTD, gradient, expected in (
+            (second, gradient_BTD[3:], alone[1]),
+            (first, gradient_BTD[:3], alone[0]),
+        ):
+            found = torch.autograd.grad(hidden_BTD, leaves, gradient, retain_graph=True, allow_unused=True)
+            for name, value in zip(names, found):
+                assert value is None or torch.equal(value, expected[name]), name
+        third = model.hidden(ids_BT[1:4])
+    third.backward(gradient_BTD[1:4])
+    assert all(torch.equal(p.grad, alone[2][name]) for name, p in model.named_parameters() if p.grad is not None)
+
+
+def test_a_block_goes_with_its_model() -> None:
+    model, (ids_BT, _, _) = model_of(QWEN), inputs(QWEN, 2, 9, False)
+    model.hidden(ids_BT).sum().backward()
+    owned = weakref.ref(block_of(model)._owned)
+    del model
+    gc.collect()
+    assert owned() is None

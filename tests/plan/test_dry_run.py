@@ -61,5 +61,7 @@ def test_a_world_that_could_not_train_is_refused(world_size: int, axes: dict, me
 
 
 def test_what_is_not_traced_is_refused() -> None:
+    with pytest.raises(ConfigError, match="set pp to 1"):
+        trace(4, pp=2, fsdp=2)
     with pytest.raises(ConfigError, match="gathers every matrix whole"):
         dry_run(SHAPE, MeshConfig(fsdp=8), 8, seq_len=SEQ_LEN, rows=1, optim=OptimConfig(), is_bf16=False)

@@ -35,7 +35,7 @@ CONFIG = TrainConfig(
 
 
 def config_of(**changes: Any) -> TrainConfig:
-    return CONFIG.model_copy(update=changes)
+    return TrainConfig(**{**CONFIG.model_dump(), **changes})
 
 
 def weights(root: Path) -> dict[str, torch.Tensor]:

@@ -5,7 +5,8 @@ What is alive, in bytes, fp32:
   backward     lasting + what the forward pass kept for each token + the head's two gradients + one layer's gradients
   optimizer    lasting + gradients + the copies that Muon works on: every feed-forward matrix of the model at once
 By path: "torch" keeps each operation's inputs, counted from the code; "native" (the compiled decoder) keeps two
-streams, q, k, v, the heads' answers, gates and values, and works in a room of its own with packed weights.
+streams, q, k, v, the heads' answers, gates and values in one block that lasts from step to step, and works in a room of
+its own with packed weights.
 On top comes what the allocator cannot reuse: freed blocks of other sizes.  Its factors are fitted on `FITTED` of
 benchmarks/training_memory.py and checked on shapes beside them.
 """
@@ -21,30 +22,28 @@ TrainingPath = Literal["torch", "native"]
 
 GROUP_TOKENS = 2048  # of the compiled decoder: tokens that go through a layer together
 LOGITS_AT_ONCE = 1 << 21  # of `objective.cross_entropy`
-MUON_COPIES = 4.7  # gradient, average, iterate old and new, and two Gram matrices of a third of its size
+MUON_COPIES = 3.7  # the stacked gradients, iterate old and new, and two Gram matrices of a third of its size
 
 
 @dataclass(frozen=True, slots=True)
 class Allocator:
     """What a process holds for each byte alive.
 
-    start: bytes of buffers and code that first training brings.  backward: of what backward holds.  kept: of what one
-    forward pass kept, once more (its block is large, and the next pass may not find the old one whole).  many: of
+    start: bytes of buffers and code that first training brings.  rest: of all but the native decoder's block.  many: of
     what backward holds, once more where microbatches follow each other.  muon: of Muon's copies.
     """
 
     start: float
-    backward: float
-    kept: float
+    rest: float
     many: float
     muon: float
 
 
 ALLOCATORS: Mapping[TrainingPath, Allocator] = {
-    "torch": Allocator(start=32e6, backward=1.33, kept=0.0, many=0.45, muon=1.58),
-    "native": Allocator(start=2e6, backward=0.87, kept=1.09, many=0.63, muon=1.0),
+    "torch": Allocator(start=32e6, rest=1.33, many=0.45, muon=1.58),
+    "native": Allocator(start=29e6, rest=1.02, many=0.27, muon=0.94),
 }
-REUSED = 0.3  # Muon's copies, where they are smaller than so much of what backward held, find room in what it left
+REUSED = 0.3  # Muon's copies, where they are smaller than so much of the rest, find room in what it left
 
 
 def training_bytes(
@@ -58,11 +57,11 @@ def training_bytes(
     """What training adds to the process at its peak."""
     factor = ALLOCATORS[path]
     backward, copies = backward_bytes(model, microbatch_tokens, path, is_muon), muon_bytes(model) if is_muon else 0.0
+    block = 4.0 * microbatch_tokens * kept_per_token(model, path) if path == "native" else 0.0
+    rest = backward - block
     many = factor.many if microbatch_tokens < batch_tokens else 0.0
-    kept = 4.0 * microbatch_tokens * kept_per_token(model, path)
-    found_no_room = min(1.0, copies / (REUSED * backward))
-    return (factor.start + (factor.backward + many) * backward + factor.kept * kept
-            + factor.muon * copies * found_no_room)  # fmt: skip
+    found_no_room = min(1.0, copies / (REUSED * rest))
+    return factor.start + block + factor.rest * rest + many * backward + factor.muon * copies * found_no_room
 
 
 def backward_bytes(model: ModelConfig, microbatch_tokens: int, path: TrainingPath, is_muon: bool) -> float:

@@ -36,10 +36,11 @@ N_ITERATIONS = 5
 def orthogonalize(x_KRC: Tensor, n_iterations: int = N_ITERATIONS, kernels: str = "torch") -> Tensor:
     """U V^T of each x = U S V^T, nearly: singular values within [0.68, 1.21] where they were not tiny.  Needs R <= C.
 
-    A zero matrix stays zero.  `kernels`: "auto" takes the C++ ones where they can be had.
+    A zero matrix stays zero.  `kernels`: "auto" takes the C++ ones where they can be had; they overwrite a contiguous
+    `x_KRC`, for stacked matrices are the largest thing a step holds beside the weights.
     """
     if kernels == "auto" and is_native(x_KRC):
-        return orthogonalize_(x_KRC.clone(memory_format=torch.contiguous_format), COEFFICIENTS, n_iterations)
+        return orthogonalize_(x_KRC.contiguous(), COEFFICIENTS, n_iterations)
     a, b, c = COEFFICIENTS
     # the Frobenius norm bounds the largest singular value by 1, where the iteration converges
     x_KRC = x_KRC / x_KRC.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-30)
@@ -106,6 +107,7 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
         ahead = torch._foreach_lerp(gradients, averages, group["momentum"])  # Nesterov: look one step ahead
         ahead_KRC = _stack_wide([whole(with_local(matrix, p)) for matrix, p in zip(ahead, parameters, strict=True)])
+        del ahead  # as large as all matrices of this shape
         direction_KRC = orthogonalize(ahead_KRC, group["n_iterations"], self.kernels).to(parameters[0].dtype)
         if group["weight_decay"]:
             torch._foreach_mul_([local(p) for p in parameters], 1 - group["lr"] * group["weight_decay"])

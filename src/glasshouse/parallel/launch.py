@@ -10,7 +10,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -20,7 +20,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 
 from glasshouse.core.environment import default_device, local_rank, restart_count, world
-from glasshouse.parallel.mesh import Mesh, MeshConfig
+from glasshouse.parallel.mesh import AXES, Mesh, MeshConfig
 
 AS_LONG_AS_IT_TAKES = timedelta(days=30)
 
@@ -41,14 +41,17 @@ def init_distributed(config: MeshConfig) -> Mesh:
         store = dist.PrefixStore(f"attempt-{restart_count()}", store)  # what a former attempt said is not heard
         dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
         _store().set(f"who/{rank}", f"{socket.gethostname()}, process {os.getpid()}")
-    long = {"dp": sizes["dp"], "shard": sizes["fsdp"] * sizes["cp"], "tp": sizes["tp"]}
+    long = {"pp": sizes["pp"], "dp": sizes["dp"], "shard": sizes["fsdp"] * sizes["cp"], "tp": sizes["tp"]}
     long = {axis: size for axis, size in long.items() if size > 1}
     devices = init_device_mesh(device.type, tuple(long.values()), mesh_dim_names=tuple(long))
     for axis in long:
         _set_timeout(devices.get_group(axis), timeout)
-    cp_group = _cp_group(sizes, rank, timeout) if sizes["cp"] > 1 else None
+    lines = {"cp": _group_along("cp", sizes, rank, timeout)} if sizes["cp"] > 1 else {}
+    if sizes["pp"] > 1:
+        lines["back"] = _group_along("pp", sizes, rank, timeout)
+        lines["ends"] = _group_along("pp", sizes, rank, timeout, step=sizes["pp"] - 1)
     save_group = dist.new_group(backend="gloo", timeout=AS_LONG_AS_IT_TAKES)
-    return Mesh(sizes, rank, devices, cp_group, save_group, config.timeout_s)
+    return Mesh(sizes, rank, devices, lines, save_group, config.timeout_s)
 
 
 def leave() -> None:
@@ -97,15 +100,18 @@ def absent_ranks(mesh: Mesh, patience_s: float) -> dict[int, str]:
         return {0: "the keeper of the store"}
 
 
-def _cp_group(sizes: Any, rank: int, timeout: timedelta) -> Any:
-    """Every process makes every group, in the same order; it keeps its own."""
-    inner, span = sizes["tp"], sizes["cp"] * sizes["tp"]
-    own = None
+def _group_along(axis: str, sizes: Mapping[str, int], rank: int, timeout: timedelta, step: int = 1) -> Any:
+    """Every `step`-th process of the line along `axis` that `rank` stands in.
+
+    Every process makes every group, in the same order; it keeps its own.
+    """
+    inner = math.prod(sizes[name] for name in AXES[AXES.index(axis) + 1 :])
+    span, own = sizes[axis] * inner, None
     for start in range(0, math.prod(sizes.values()), span):
         for offset in range(inner):
-            ranks = list(range(start + offset, start + span, inner))
-            group = dist.new_group(ranks, timeout=timeout)
-            own = group if rank in ranks else own
+            line = range(start + offset, start + span, inner)
+            group = dist.new_group(list(line[::step]), timeout=timeout)
+            own = group if rank in line else own
     return own
 
 

@@ -2,11 +2,11 @@
 
 A process (rank) has one coordinate on each axis.  From the outermost axis, whose neighbours speak least, to the
 innermost, which belongs inside one machine:
+pp    the layers are cut into stages, and microbatches flow through them
 dp    whole copies of the weights, each with rows of its own
 fsdp  one copy of the weights cut into pieces, each process with rows of its own
 cp    each row is cut into stretches of tokens
 tp    each matrix is cut, all processes have the same rows
-Left out: pipeline stages of layers.
 """
 
 import math
@@ -21,7 +21,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from glasshouse.core.config import Config
 from glasshouse.core.errors import ConfigError
 
-AXES = ("dp", "fsdp", "cp", "tp")
+AXES = ("pp", "dp", "fsdp", "cp", "tp")
 
 
 class MeshConfig(Config):
@@ -31,11 +31,12 @@ class MeshConfig(Config):
     fsdp: int = Field(default=1, ge=1)
     tp: int = Field(default=1, ge=1)
     cp: int = Field(default=1, ge=1)
+    pp: int = Field(default=1, ge=1)
     timeout_s: float = Field(default=300.0, gt=0)  # a process that is silent for longer is taken for hung
 
     def sizes(self, world_size: int) -> dict[str, int]:
         """The size of every axis for that many processes; `ConfigError` where they do not divide."""
-        own = self.fsdp * self.tp * self.cp
+        own = self.pp * self.fsdp * self.tp * self.cp
         dp = max(1, world_size // own) if self.dp is None else self.dp
         if own * dp != world_size:
             given = ", ".join(f"{axis} = {getattr(self, axis)}" for axis in AXES if getattr(self, axis))
@@ -44,7 +45,7 @@ class MeshConfig(Config):
                 f"are {world_size}. Start that many (torchrun --nproc-per-node), or change [mesh] so that its sizes "
                 f"multiply to {world_size}."
             )
-        return {"dp": dp, "fsdp": self.fsdp, "cp": self.cp, "tp": self.tp}
+        return {"pp": self.pp, "dp": dp, "fsdp": self.fsdp, "cp": self.cp, "tp": self.tp}
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Mesh:
     sizes: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(AXES, 1))
     rank: int = 0
     devices: DeviceMesh | None = None
-    cp_group: ProcessGroup | None = None
+    lines: Mapping[str, ProcessGroup] = field(default_factory=dict)  # groups of this process beside those of `devices`
     save_group: ProcessGroup | None = None  # for saving beside training
     timeout_s: float = 300.0
 
@@ -66,6 +67,11 @@ class Mesh:
     def is_main(self) -> bool:
         """The rank that reads, judges, records and speaks for all."""
         return self.rank == 0
+
+    @property
+    def stage_size(self) -> int:
+        """Processes that hold one stage of the layers."""
+        return self.world_size // self.sizes["pp"]
 
     @property
     def n_shards(self) -> int:
@@ -92,7 +98,7 @@ class Mesh:
     def group(self, axis: str) -> Any:
         """The processes that differ from this one on `axis` alone (of size two or more)."""
         assert self.devices is not None
-        return self.cp_group if axis == "cp" else self.devices.get_group(axis)
+        return self.lines["cp"] if axis == "cp" else self.devices.get_group(axis)
 
     def describe(self) -> str:
         """`4 processes: fsdp 2 x tp 2`."""
@@ -100,13 +106,20 @@ class Mesh:
         return f"{self.world_size} processes: {' x '.join(parts)}" if parts else "1 process"
 
 
-def check_model(config: Any, sizes: Mapping[str, int], seq_len: int, n_rows: int | None = None) -> None:
+def check_model(
+    config: Any, sizes: Mapping[str, int], seq_len: int, n_rows: int | None = None,
+    microbatch_tokens: int | str | None = None,
+) -> None:  # fmt: skip
     """Refuse, before any work, a mesh that does not divide the model or the data.
 
     `config` is a `ModelConfig`; `n_rows` of a batch, where it is fixed.
     """
     problems = []
-    tp, cp, n_data = sizes["tp"], sizes["cp"], sizes["dp"] * sizes["fsdp"]
+    pp, tp, cp, n_data = sizes["pp"], sizes["tp"], sizes["cp"], sizes["dp"] * sizes["fsdp"]
+    if config.n_layers % pp:
+        problems.append(f"pp = {pp} does not divide n_layers = {config.n_layers}")
+    if pp > 1:
+        problems += _flow(pp, seq_len // cp, None if n_rows is None else -(-n_rows // n_data), microbatch_tokens)
     for name in ("n_heads", "n_kv_heads", "d_ff"):
         if getattr(config, name) % tp:
             problems.append(f"tp = {tp} does not divide {name} = {getattr(config, name)}")
@@ -120,3 +133,15 @@ def check_model(config: Any, sizes: Mapping[str, int], seq_len: int, n_rows: int
         )
     if problems:
         raise ConfigError(f"[mesh] does not fit: {'; '.join(problems)}. Choose sizes that divide, or another model.")
+
+
+def _flow(pp: int, row_tokens: int, n_rows: int | None, microbatch_tokens: int | str | None) -> list[str]:
+    """What keeps microbatches from filling a pipeline; `n_rows` of `row_tokens` are one process's part of a batch."""
+    if not isinstance(microbatch_tokens, int):
+        return [f"the stages of a pipeline (pp = {pp}) work on microbatches of a size that you choose, at least {pp} "
+                f"in a batch, and microbatch_tokens is {microbatch_tokens or 'not set'}"]  # fmt: skip
+    if n_rows is None or (n_microbatches := -(-n_rows // max(1, microbatch_tokens // row_tokens))) >= pp:
+        return []
+    fitting = f"at most microbatch_tokens = {n_rows // pp * row_tokens}" if n_rows >= pp else f"at least {pp} rows"
+    return [f"pp = {pp} stages would share {n_microbatches} microbatches of a process's part of the batch "
+            f"({n_rows} rows of {row_tokens} tokens); it needs {fitting}"]  # fmt: skip

@@ -5,7 +5,7 @@ agreed in one small sum a step, so that every rank judges alike.  A team of one 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from glasshouse.parallel.collectives import gather, gather_values
 from glasshouse.parallel.launch import absent_ranks
 from glasshouse.parallel.mesh import Mesh
+from glasshouse.parallel.pipeline import Stage, stage_of
 from glasshouse.parallel.replicas import sum_gradients
 from glasshouse.parallel.sequence import SharedContext
 from glasshouse.parallel.sharded import local, settle_gradients, square_norm, whole
@@ -42,6 +43,17 @@ class Team:
     def loss_scale(self) -> float:
         """Factor of the loss before the backward pass, so that the summed gradients are those of the whole batch."""
         return 1.0
+
+    @property
+    def hand_on(self) -> Callable[[Tensor], Tensor] | None:
+        """None where the last layers are, and so the loss; else what takes its place: hidden states to a number whose
+        backward pass waits for their gradient."""
+        return None
+
+    @property
+    def n_ahead(self) -> int:
+        """How many microbatches go forward here before the first goes backward."""
+        return 0
 
     def part(self, batch: Any) -> Any:
         """What of a batch is computed here."""
@@ -81,6 +93,8 @@ class Many(Team):
 
     def __init__(self, module: Any, mesh: Mesh) -> None:
         super().__init__(module, mesh)
+        self._names = [name for name, _ in module.named_parameters()]
+        self._stage: Stage | None = None
         self._twin = None
         if self.is_divided and mesh.is_main:
             with torch.device("meta"):
@@ -94,20 +108,31 @@ class Many(Team):
             from glasshouse.parallel.tensor import divide_tensors
 
             divide_tensors(self.module, devices["tp"])
+        if sizes["pp"] > 1:
+            self._stage = Stage(self.module, self.mesh)
         if self.mesh.n_shards > 1:
             from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
             over: Any = devices["dp", "shard"] if sizes["dp"] > 1 else devices["shard"]
             for block in self.module.model.layers:
-                fully_shard(block, mesh=over)
+                if any(True for _ in block.parameters()):  # those of other stages have none
+                    fully_shard(block, mesh=over)
             fully_shard(self.module, mesh=over)
             register_fsdp_forward_method(self.module, "hidden")
         if sizes["tp"] > 1 or sizes["cp"] > 1:
-            self.trained = _Stretches(self.module, self.mesh)
+            self.trained = _Stretches(self.module, self.mesh, is_last=self.hand_on is None)
 
     @property
     def is_divided(self) -> bool:
-        return self.mesh.n_shards > 1 or self.mesh.sizes["tp"] > 1
+        return self.mesh.n_shards > 1 or self.mesh.sizes["tp"] > 1 or self.mesh.sizes["pp"] > 1
+
+    @property
+    def hand_on(self) -> Callable[[Tensor], Tensor] | None:
+        return None if self._stage is None or self._stage.is_last else self._stage.hand_on
+
+    @property
+    def n_ahead(self) -> int:
+        return 0 if self._stage is None else self._stage.n_ahead
 
     @property
     def loss_scale(self) -> float:
@@ -121,11 +146,16 @@ class Many(Team):
     def agree(
         self, loss_sum: Tensor, parameters: Sequence[Tensor], more: Sequence[Tensor], flags: Sequence[float]
     ) -> tuple[list[float], list[float]]:
-        """Every rank adds its share; those of one `tp` group hold the same loss."""
+        """Every rank adds its share; those of one `tp` group hold the same loss, stages without one hold 0."""
         settle_gradients(parameters)
+        counted = parameters
+        if self._stage is not None:
+            self._stage.settle()
+            if self._stage.is_last:  # the first stage counts what both hold
+                counted = [p for p in parameters if p is not self._stage.twin]
         if self.mesh.sizes["dp"] > 1 and self.mesh.n_shards == 1:
             sum_gradients([local(p.grad) for p in parameters if p.grad is not None], self.mesh.group("dp"))
-        square = square_norm(parameters, self.mesh.world_size)
+        square = square_norm(counted, self.mesh.stage_size)
         sums = torch.stack([square, *(value.double() for value in (loss_sum, *more))])
         sums = torch.cat((sums, torch.tensor(flags, dtype=torch.float64, device=sums.device)))
         sums[1:] /= self.mesh.sizes["tp"]
@@ -154,20 +184,33 @@ class Many(Team):
             return self.module if self.is_main else None
         if self._twin is not None and self._twin.device.type == "meta":
             self._twin.to_empty(device=self.module.device)
-        own = dict(self._twin.named_parameters()) if self._twin is not None else {}
+        here, wanted = (dict(m.named_parameters()) if m is not None else {} for m in (self.module, self._twin))
         with torch.no_grad():
-            for name, parameter in self.module.named_parameters():
-                gathered = whole(parameter)
-                if name in own:
-                    own[name].copy_(gathered)
+            for name in self._names:
+                found = self._gathered(name, here, wanted)
+                if name in wanted:
+                    wanted[name].copy_(found)
         return self._twin
+
+    def _gathered(self, name: str, here: Mapping[str, Any], wanted: Mapping[str, Any]) -> Any:
+        """All of a parameter, on the main rank at least.  Collective."""
+        stage = 0 if self._stage is None else stage_of(name, self.module.config.n_layers, self.mesh.sizes["pp"])
+        full = whole(here[name]) if stage == self.mesh.place("pp") else None
+        if stage and self.mesh.rank % self.mesh.stage_size == 0:  # the main rank's line
+            if full is not None:
+                dist.send(full.contiguous(), group=self.mesh.group("pp"), group_dst=0)
+            elif self.is_main:
+                full = torch.empty_like(wanted[name])
+                dist.recv(full, group=self.mesh.group("pp"), group_src=stage)
+        return full
 
 
 class _Stretches:
-    """The model whose hidden states lie in stretches: gathered over `tp`, positions and attention shared over `cp`."""
+    """The model whose hidden states lie in stretches: positions and attention shared over `cp`; over `tp` gathered,
+    where a loss is taken of them."""
 
-    def __init__(self, module: Any, mesh: Mesh) -> None:
-        self._module, self._mesh = module, mesh
+    def __init__(self, module: Any, mesh: Mesh, *, is_last: bool) -> None:
+        self._module, self._mesh, self._is_gathered = module, mesh, is_last and mesh.sizes["tp"] > 1
 
     @property
     def head_weight_VD(self) -> Any:
@@ -181,7 +224,7 @@ class _Stretches:
             )
             context = {"pages": pages, "position_BT": pages.position_1T}
         hidden_BTD: Tensor = self._module.hidden(ids_BT, **context)
-        return gather(hidden_BTD, 1, self._mesh.group("tp")) if self._mesh.sizes["tp"] > 1 else hidden_BTD
+        return gather(hidden_BTD, 1, self._mesh.group("tp")) if self._is_gathered else hidden_BTD
 
 
 def apply_plan(module: Any, mesh: Mesh) -> Team:

@@ -72,6 +72,8 @@ def dry_run(
     sizes = mesh.sizes(world_size)
     if sizes["cp"] > 1:
         raise ConfigError("a dry run does not trace stretches of rows: set cp to 1")
+    if sizes["pp"] > 1:
+        raise ConfigError("a dry run does not trace pipelines, whose stages wait for each other: set pp to 1")
     if optim.matrices == "muon" and sizes["fsdp"] * sizes["tp"] > 1:
         raise ConfigError("Muon on divided weights gathers every matrix whole on every rank, and is not traced. Set "
                           'optim.matrices = "adamw"')  # fmt: skip

@@ -120,4 +120,4 @@ def check_mesh(recipe: Recipe, sizes: Mapping[str, int]) -> None:
     for stage in recipe.training_stages:
         config = recipe.training(stage)
         n_rows = config.batch_tokens // config.seq_len if stage == "pretrain" else None
-        check_model(recipe.model, sizes, config.seq_len, n_rows)
+        check_model(recipe.model, sizes, config.seq_len, n_rows, config.microbatch_tokens)

@@ -99,7 +99,8 @@ def pretrain_stage(context: StageContext) -> dict[str, Any]:
         parent=None,
     ).fit()  # fmt: skip
     summary = _finish_training(context, result)
-    index_pretraining(context.run, context.terminal)
+    if context.mesh.is_main:
+        index_pretraining(context.run, context.terminal)
     return summary
 
 
@@ -122,7 +123,8 @@ def sft_stage(context: StageContext) -> dict[str, Any]:
         sample=lambda trained: _answer(Engine(trained, tokenizer), prompts),
         parent=str(parent.relative_to(context.run.path)),
     ).fit()  # fmt: skip
-    index_conversations(context.run, recipe)
+    if context.mesh.is_main:
+        index_conversations(context.run, recipe)
     return _finish_training(context, result)
 
 

@@ -60,7 +60,7 @@ def check_mesh(mesh: Mesh, model: ModelConfig, loader: Loader, config: TrainConf
     if mesh.world_size == 1:
         return
     n_rows = config.batch_tokens // config.seq_len if loader.has_fixed_shape else None
-    check_model(model, mesh.sizes, config.seq_len, n_rows)
+    check_model(model, mesh.sizes, config.seq_len, n_rows, config.microbatch_tokens)
     if beside is not None:
         raise ConfigError("a value head is trained by one process: start this stage without torchrun.")
     if (config.recompute or config.precision == "fp8") and math.prod(mesh.sizes.values()) > mesh.sizes["dp"]:

@@ -4,6 +4,8 @@ Each microstep adds the gradient of (sum of losses / target tokens of the whole 
 the gradient of the whole.  Units: nats.
 """
 
+from collections import deque
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,7 +14,7 @@ import torch
 from torch import Tensor
 
 from glasshouse.batch import Batch
-from glasshouse.objective import LanguageModel, Objective
+from glasshouse.objective import LanguageModel, LossOutput, Objective
 
 # auto: bf16 on CUDA, fp32 on CPU (bf16 is slower there).  fp8: bf16 with the products of the layers in 8 bits
 Precision = Literal["auto", "fp32", "bf16", "fp8"]
@@ -37,17 +39,22 @@ def add_gradient(
     precision: Precision = "auto",
     n_targets: int | None = None,
     loss_scale: float = 1.0,
+    n_ahead: int = 0,
 ) -> GradientSums:
     """Add the gradient of the mean loss over the batch's targets, times `loss_scale`.
 
     n_targets: of the whole batch, where `batch` is a part of it.
+    n_ahead: microbatches that go forward before the first goes backward, then one forward, one backward (1F1B).
     """
     n_targets = batch.count_targets() if n_targets is None else n_targets
     sums: GradientSums | None = None
+    forward: deque[Tensor] = deque()  # losses of microbatches that have not gone backward
     for microbatch in batch.microbatches(microbatch_tokens):
         with computing_in(precision, batch.ids_BT.device.type):
             output = objective(model, microbatch)
-        (output.loss_sum * loss_scale / n_targets).backward()  # type: ignore[no-untyped-call]
+        forward.append(output.loss_sum * loss_scale / n_targets)
+        if len(forward) > n_ahead:
+            forward.popleft().backward()  # type: ignore[no-untyped-call]
         part = output.loss_sum.detach()
         if sums is None:
             sums = GradientSums(part, n_targets)
@@ -56,9 +63,20 @@ def add_gradient(
         sums.n_head_tokens += output.n_targets if output.n_head_tokens is None else output.n_head_tokens
         for name, value in output.metrics.items():
             sums.metrics[name] = sums.metrics[name] + value if name in sums.metrics else value
+    while forward:
+        forward.popleft().backward()  # type: ignore[no-untyped-call]
     assert sums is not None  # a batch has rows
     sums.loss = sums.loss.float()
     return sums
+
+
+def handing_on(hand_on: Callable[[Tensor], Tensor]) -> Objective:
+    """The objective of a stage of layers behind which others come: the loss is theirs."""
+
+    def objective(model: LanguageModel, batch: Any) -> LossOutput:
+        return LossOutput(hand_on(model.hidden(batch.ids_BT, document_BT=batch.document_BT)), 0)
+
+    return objective
 
 
 def computing_in(precision: Precision, device_type: str) -> AbstractContextManager[Any]:

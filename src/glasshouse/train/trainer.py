@@ -37,7 +37,7 @@ from glasshouse.train.agreed import NOTHING_AGREED, Agreed
 from glasshouse.train.checks import check_corpus, check_inputs, check_mesh, is_full_disk
 from glasshouse.train.compiling import prepare
 from glasshouse.train.config import TrainConfig
-from glasshouse.train.gradient import GradientSums, add_gradient
+from glasshouse.train.gradient import GradientSums, add_gradient, handing_on
 from glasshouse.train.guard import LossGuard, Verdict
 from glasshouse.train.interrupt import Interrupted, SignalWatch
 from glasshouse.train.microbatch import describe_microbatch, fit_microbatch, promising_microbatch
@@ -84,9 +84,7 @@ class Trainer:
         mesh: the processes that train together, each with a Trainer of the same arguments; `model` is divided in place.
         """
         start_torch()
-        self.model, self.tokenizer, self.loader, self.objective, self.config = (
-            model, tokenizer, loader, objective, config,
-        )  # fmt: skip
+        self.model, self.tokenizer, self.loader, self.config = model, tokenizer, loader, config
         self.stage, self.run, self.folder, self.terminal, self.meter = stage, run, folder, terminal, meter
         self.device_profile, self.evaluate, self.sample = device_profile, evaluate, sample
         check_inputs(model.config, tokenizer, loader, config.seq_len)
@@ -97,6 +95,8 @@ class Trainer:
         mesh = mesh or Mesh()
         check_mesh(mesh, model.config, loader, config, beside)
         self.team = apply_plan(model, mesh)
+        hand_on = self.team.hand_on
+        self.objective = objective if hand_on is None else handing_on(hand_on)
         self.optimizer = build_optimizer(model, config.optim, beside)
         self.guard = LossGuard(config.guard)
         about = {"recipe": dict(recipe or {}), "provenance": dict(provenance or {}), "parent": parent}
@@ -280,7 +280,7 @@ class Trainer:
         """`n_targets` of the whole batch."""
         return add_gradient(
             model, part, self.objective, microbatch_tokens=self._microbatch_tokens, precision=self.config.precision,
-            n_targets=n_targets, loss_scale=self.team.loss_scale,
+            n_targets=n_targets, loss_scale=self.team.loss_scale, n_ahead=self.team.n_ahead,
         )  # fmt: skip
 
     def _update(self, sums: GradientSums) -> tuple[Verdict, float, dict[str, float]]:

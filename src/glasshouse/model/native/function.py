@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from glasshouse.core.errors import ConfigError
 from glasshouse.model.config import ModelConfig
-from glasshouse.model.native.kernels import Rows, described, library, names_of
+from glasshouse.model.native.block import Block, block_of
+from glasshouse.model.native.kernels import Decoder, Rows, described, library, names_of
 
 
 class Model(Protocol):
@@ -45,7 +46,7 @@ def hidden_states(model: Model, ids_BT: Tensor, document_BT: Tensor | None) -> T
     _check_ids(ids_BT, model.config.vocab_size)
     start_BT = None if document_BT is None else first_positions(document_BT)
     hidden_BTD: Tensor = _Decoder.apply(  # type: ignore[no-untyped-call]
-        model.config, ids_BT, start_BT, *model.rotary.buffers(), *weights
+        model.config, block_of(model), ids_BT, start_BT, *model.rotary.buffers(), *weights
     )
     return hidden_BTD
 
@@ -71,14 +72,14 @@ def _check_ids(ids_BT: Tensor, vocab_size: int) -> None:
 class _Decoder(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, config: ModelConfig, ids_BT: Tensor, start_BT: Tensor | None, cos_TH: Tensor, sin_TH: Tensor,
-        *weights: Tensor,
+        ctx: Any, config: ModelConfig, block: Block, ids_BT: Tensor, start_BT: Tensor | None, cos_TH: Tensor,
+        sin_TH: Tensor, *weights: Tensor,
     ) -> Tensor:  # fmt: skip
         kernels, n_threads = library(), torch.get_num_threads()
         decoder, _layers = described(config, weights, cos_TH, sin_TH)
         rows = _rows(ids_BT, start_BT)
-        kept = torch.empty(kernels.kept_size(ctypes.byref(decoder), ctypes.byref(rows)))
-        room = _room(kernels.forward_room(ctypes.byref(decoder), ctypes.byref(rows), n_threads))
+        kept = block.borrow(kernels.kept_size(ctypes.byref(decoder), ctypes.byref(rows)))
+        room = _room(decoder, rows, n_threads)
         hidden_BTD = torch.empty(*ids_BT.shape, config.d_model)
         kernels.forward(decoder, rows, kept.data_ptr(), room.data_ptr(), hidden_BTD.data_ptr(), n_threads)
         ctx.save_for_backward(ids_BT, start_BT, cos_TH, sin_TH, kept, *weights)
@@ -98,15 +99,18 @@ class _Decoder(torch.autograd.Function):
         decoder, _layers = described(ctx.config, weights, cos_TH, sin_TH)
         gradient, _gradient_layers = described(ctx.config, gradients, cos_TH, sin_TH)
         rows = _rows(ids_BT, start_BT)
-        room = _room(kernels.backward_room(ctypes.byref(decoder), ctypes.byref(rows), n_threads))
+        room = _room(decoder, rows, n_threads)
         d_hidden = grads[0].contiguous()
         kernels.backward(decoder, gradient, rows, kept.data_ptr(), room.data_ptr(), d_hidden.data_ptr(), n_threads)
-        return (None, None, None, None, None, *gradients)
+        return (None, None, None, None, None, None, *gradients)
 
 
 def _rows(ids_BT: Tensor, start_BT: Tensor | None) -> Rows:
     return Rows(*ids_BT.shape, ids_BT.data_ptr(), None if start_BT is None else start_BT.data_ptr())
 
 
-def _room(n_floats: int) -> Tensor:
-    return torch.empty(n_floats)
+def _room(decoder: Decoder, rows: Rows, n_threads: int) -> Tensor:
+    """Enough for either direction: what is freed after one pass fits the next.  Not kept, for between two steps the
+    optimizer's copies take its place."""
+    given = (ctypes.byref(decoder), ctypes.byref(rows), n_threads)
+    return torch.empty(max(library().forward_room(*given), library().backward_room(*given)))

@@ -181,7 +181,7 @@ def _refuse_unsupported(values: Mapping[str, Any], source: str) -> None:
 
 
 def _windows_from_hf(values: Mapping[str, Any], n_layers: int) -> dict[str, Any]:
-    """As Qwen3's: `layer_types` says it layer by layer; without it, the layers from `max_window_layers` on are short."""
+    """As Qwen3's: `layer_types` says it layer by layer; without, the layers from `max_window_layers` on are short."""
     if not values.get("use_sliding_window") or values.get("sliding_window", 4096) is None:
         return {}
     n_long = int(values.get("max_window_layers", 28))

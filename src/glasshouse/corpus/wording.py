@@ -246,6 +246,42 @@ HELD_OUT: dict[str, Table] = {
         'Please quote the line that directly succeeds "{name}"',
     ),
 }
+# Written before any model was asked them, and never looked at while wordings of training are chosen: what these say is
+# what a stranger meets.  Once somebody has tuned by them they belong above, and others must be written.
+UNSEEN: dict[str, Table] = {
+    "summary": both(
+        "I inherited some code that leans heavily on {name}. What job does it perform?",
+        "whats the deal with {name}",
+        "Could you walk me through what `{name}` accomplishes?",
+        "Suppose a student asks why `{name}` exists. What is the answer?",
+        "{name}, in plain English?",
+    ),
+    "signature": both(
+        "What should I pass when calling {name}?",
+        "{name} takes which args again",
+        "My call to `{name}` raises a TypeError about a missing argument. What does it accept?",
+        "Fill in the blanks for me: `{name}(...)`",
+    ),
+    "module": library(
+        "What do I put after `from` to get {name}?",
+        "{name} lives where",
+        "Someone pasted {name} into our chat without its import. What was it imported from?",
+        "Is {name} something I have to import, and if so, out of which package?",
+        "I keep getting a NameError for `{name}`; which line at the top of my file would cure it?",
+    ),
+    "file": text(
+        "Show me the path of the file that implements {name}.",
+        "{name} sits in what file",
+    ),
+    "section": text(
+        'A colleague pointed me to the part headed "{name}". What is its gist?',
+        'tldr of "{name}"',
+    ),
+    "passage": text(
+        'Finish the thought for me: "{name}"',
+        'After "{name}" my page is torn. What stood there?',
+    ),
+}
 # Put before and after one trained question in ten or so, so that a question does not stop being one in company.
 OPENERS: Table = (
     *both(

@@ -5,8 +5,9 @@
     beside a statement      Our pipeline used {name} yesterday. What does it do?
 
 Around it, now and then, stand an opener, a closer, words of no meaning to it; within it, words that any kind of
-question may hold give way to such.  A question that shares more than half of a held-out phrasing's pairs of words is drawn anew.
-Everything is drawn from the caller's random numbers and nothing else, so that the same seed asks the same questions.
+question may hold give way to such.  A question that shares more than half of a held-out phrasing's pairs of words is
+drawn anew.  Everything is drawn from the caller's random numbers and nothing else, so that the same seed asks the same
+questions.
 """
 
 import itertools

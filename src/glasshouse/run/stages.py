@@ -159,8 +159,10 @@ def evals_stage(context: StageContext) -> dict[str, Any]:
     more = {name: results.to_json() for name, results in beside.items()}
     write_results(context.run.stage("evals"), after, held_out, questions, more)
     scores = [held_out.bits_per_byte, *(questions.scores if questions is not None else [])]
-    shown = [score for score in scores if score.name in SHOWN]
-    terminal.line("evals", f"after {after}: " + " · ".join(map(_describe_score, shown)))
+    terminal.line("evals", f"after {after}: " + _describe_scores(scores))
+    if "development" in beside:
+        told = _describe_scores(beside["development"].scores)
+        terminal.line("", f"in phrasings that its teaching was improved by: {told}")
     return {"after": after, "scores": [asdict(score) for score in scores]}
 
 
@@ -274,6 +276,10 @@ def _opening(text: str) -> str:
     """About the first 60 characters of the first full line, cut at a word."""
     line = next((line.strip() for line in text.splitlines() if len(line.strip()) > 20), text.strip())
     return line if len(line) <= 60 else line[:60].rsplit(" ", 1)[0]
+
+
+def _describe_scores(scores: Iterable[Score]) -> str:
+    return " · ".join(_describe_score(score) for score in scores if score.name in SHOWN)
 
 
 def _describe_score(score: Score) -> str:

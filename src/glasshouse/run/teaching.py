@@ -88,7 +88,7 @@ def conversation_loader(
 def split_questions(questions: Sequence[Question]) -> dict[str, list[Question]]:
     """`counted`: what an answer can be right or wrong about by training.  The rest apart: there not to know is right.
 
-    `never_taught`: real names without a lesson; `unrecited`: signatures too long to be taught.
+    `never_taught`: real names without a lesson; `unrecited`: signatures that were not.
     """
     split: dict[str, list[Question]] = {"counted": [q for q in questions if q.kind not in APART]}
     for kind, group in APART.items():

@@ -12,7 +12,7 @@ EXAMPLES_SHOWN = 5
 BASIS = "Measured on questions in words it was never trained on, and nobody looked at while its training was worded."
 UNKNOWN = {
     "never_taught": "Asked about {count:,} real names it was never taught",
-    "unrecited": "Asked for {count:,} signatures too long to be taught",
+    "unrecited": "Asked for {count:,} signatures it was not taught",
 }
 DEVELOPMENT = ", in phrasings that its teaching was improved by"
 

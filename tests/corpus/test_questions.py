@@ -204,7 +204,7 @@ def test_every_evaluation_question_is_in_a_held_out_phrasing(library: Library, h
 
 def test_a_question_is_put_in_every_form(library: Library) -> None:
     """By itself, in cues, beside a statement that holds the name in the question's stead; the name once each time."""
-    form, rng = phrasings("library", library.prose), random.Random(0)
+    form, rng = phrasings("library", library.prose, library.everyday), random.Random(0)
     composed = [form.compose(kind, rng) for kind in TRAINED for _ in range(700)]
     assert all(phrasing.count("{name}") == 1 for phrasing in composed)
     assert len({re.sub(r"\W+", " ", phrasing) for phrasing in composed}) > 0.8 * len(composed)

@@ -92,6 +92,7 @@ class Library:
         self.prose = tuple(prose) or (
             "and",
         )  # distinct words, frequent first, for company; names among them are everyday
+        self.everyday = tuple(word for word in self.prose if word in existing)
         self.words = tuple(sorted({word for fact in self.members for word in _words(fact.bare) if len(word) > 2}))
 
     @staticmethod

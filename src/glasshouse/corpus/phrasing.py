@@ -29,6 +29,7 @@ HELD_OUT_NAMES_PERCENT = 3
 P_OPENER, P_CLOSER = 0.08, 0.06
 P_CUES, P_STATED = 0.1, 0.3  # of questions: put in a few cues, beside a statement
 P_STATED_AFTER = 0.25  # of statements: said after the question
+P_EVERYDAY = 0.2  # of words of company: names that are words too
 FREQUENT_FIRST = 3  # of words of company: half of them from the first eighth
 P_ODD_WORD = 0.12  # of words of company: in other letters, or like none that was seen
 # Words drawn from the docstrings at random, around some questions; around a name alone they ask for its summary.  Twice
@@ -56,6 +57,7 @@ class Phrasings:
     openers: Sequence[str]
     closers: Sequence[str]
     prose: Sequence[str]
+    everyday: Sequence[str]  # of these, the names that are words too: here they are none
     alone: Mapping[str, Sequence[str]]  # forms of a name that ask a kind of question by standing among random words
     worded: frozenset[str]  # kinds whose names are words: marked by the phrasings, company only where marks end them
     p_marked: float  # share of the other names put in backticks
@@ -126,6 +128,8 @@ class Phrasings:
         return " ".join(self.random_word(rng) for _ in range(rng.randint(1, 5)))
 
     def random_word(self, rng: random.Random) -> str:
+        if self.everyday and rng.random() < P_EVERYDAY:
+            return rng.choice(self.everyday)
         word, other = (self.prose[int(len(self.prose) * rng.random() ** FREQUENT_FIRST)] for _ in range(2))
         return rng.choice(ODD_FORMS)(word, other, rng) if rng.random() < P_ODD_WORD else word
 
@@ -142,9 +146,9 @@ ODD_FORMS: tuple[Callable[[str, str, random.Random], str], ...] = (
 )
 
 
-def phrasings(subject: Subject, prose: Sequence[str]) -> Phrasings:
+def phrasings(subject: Subject, prose: Sequence[str], everyday: Sequence[str] = ()) -> Phrasings:
     """Those of one subject, from the tables of `wording`."""
-    return replace(_without_company(subject), prose=prose)
+    return replace(_without_company(subject), prose=prose, everyday=everyday)
 
 
 @cache
@@ -153,7 +157,7 @@ def _without_company(subject: Subject) -> Phrasings:
     held_out = [p for tables in wording.HELD_OUT.values() for t in wording.by_kind(tables, subject).values() for p in t]
     return Phrasings(
         trained, cues, wording.for_subject(wording.STATEMENTS, subject), wording.for_subject(wording.OPENERS, subject),
-        wording.for_subject(wording.CLOSERS, subject), (), wording.by_kind(wording.ALONE, subject), wording.WORDED,
+        wording.for_subject(wording.CLOSERS, subject), (), (), wording.by_kind(wording.ALONE, subject), wording.WORDED,
         P_MARKED, telling_words({kind: (*table, *cues.get(kind, ())) for kind, table in trained.items()}),
         PairsOfWords.of(held_out),
     )  # fmt: skip

@@ -95,7 +95,7 @@ def training_conversations(
 
 def trained_prompt(kind: str, name: str, library: Library, rng: random.Random) -> str:
     """A question as trained: `Hi, what is json? Thanks!`, `The log showed json at noon; explain it`."""
-    return phrasings("library", library.prose).ask(phrased(kind), name, rng)
+    return phrasings("library", library.prose, library.everyday).ask(phrased(kind), name, rng)
 
 
 def phrased(kind: str) -> str:

@@ -23,6 +23,8 @@ from record import ROOT, Figure, write_result
 
 GLASS = [sys.executable, "-m", "glasshouse.cli.main"]
 N_KILLS = 20
+RATES = {"exact": "exact answers", "honest_refusal": "made-up names honestly refused",
+         "refused_known": "known names wrongly refused", "wrong": "confidently wrong on known names"}  # fmt: skip
 KILL_SETTINGS = ["--set", "pretrain.steps=400", "--set", "sft.steps=300", "--set", "pretrain.checkpoint_every_s=1",
                  "--set", "sft.checkpoint_every_s=1"]  # fmt: skip
 
@@ -51,7 +53,7 @@ def quickstart_figures(known: Path | None, folder: Path) -> list[Figure]:
     seconds = seconds or actual["seconds"]
     peak_gb = actual["peak_memory_bytes"] / 1e9
     evals = read(next(path for stage in ("align", "sft") if (path := run / "evals" / f"{stage}.json").exists()))
-    rate = {score["name"]: score for score in evals["scores"]}
+    rate, tuned = ({s["name"]: s for s in found["scores"]} for found in (evals, evals["development"]))
     n_taught = n_taught_names(run)
     ratio = actual["seconds"] / plan["seconds"]
     stages = {name: round(stage["seconds"], 1) for name, stage in actual["stages"].items()}
@@ -60,10 +62,11 @@ def quickstart_figures(known: Path | None, folder: Path) -> list[Figure]:
         Figure("quickstart, peak memory", round(peak_gb, 2), "GB", "<= 3", peak_gb <= 3),
         Figure("quickstart, seconds by stage", stages, "s"),
         Figure("names taught, chosen by rule", n_taught, "names", ">= 2,000", n_taught >= 2000),
-        share("exact answers on held-out phrasings", rate["exact"], ">= 90 %", lambda v: v >= 0.90),
+        share("exact answers on held-out phrasings, unseen", rate["exact"], ">= 90 %", lambda v: v >= 0.90),
         share("made-up names honestly refused", rate["honest_refusal"], ">= 92 %", lambda v: v >= 0.92),
         share("known names wrongly refused", rate["refused_known"], "<= 4 %", lambda v: v <= 0.04),
         share("confidently wrong on known names", rate["wrong"], None, None),
+        *[share(f"in the phrasings of development: {what}", tuned[name], None, None) for name, what in RATES.items()],
         *[share(f"exact answers: {kind}", by(scores, "exact"), None, None)
           for kind, scores in evals["groups"]["kind"].items() if by(scores, "exact")],
         Figure("bits per byte on held-out text after pretraining",

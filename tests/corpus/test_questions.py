@@ -1,5 +1,6 @@
 """Questions: facts by rule, and a split between training and evaluation that no example crosses."""
 
+import itertools
 import json
 import random
 import re
@@ -10,7 +11,7 @@ import pytest
 from glasshouse.core.records import Conversation
 from glasshouse.corpus import library as library_module
 from glasshouse.corpus import wording
-from glasshouse.corpus.library import Fact, Library, summary_of
+from glasshouse.corpus.library import NOT_BY_HEART, Fact, Library, summary_of
 from glasshouse.corpus.library_names import (
     EVALUATED_MADE_UP,
     TRAINED_MADE_UP,
@@ -18,7 +19,7 @@ from glasshouse.corpus.library_names import (
     is_for_evaluation,
     is_unrefused_function,
 )
-from glasshouse.corpus.phrasing import is_held_out, spell_out
+from glasshouse.corpus.phrasing import PairsOfWords, is_held_out, phrasings, spell_out
 from glasshouse.corpus.questions import (
     HELD_OUT,
     QuestionConfig,
@@ -29,8 +30,8 @@ from glasshouse.corpus.questions import (
     training_conversations,
 )
 
+TEMPLATES = [template for tables in HELD_OUT.values() for table in tables.values() for template in table]
 TRAINED = wording.by_kind(wording.TRAINED, "library")
-OPENERS, CLOSERS = (wording.for_subject(table, "library") for table in (wording.OPENERS, wording.CLOSERS))
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +60,8 @@ def test_a_seed_means_the_same_conversations_for_good() -> None:
     small = Library(facts, frozenset(fact.name for fact in facts), ("and", "then", "so"))
     said = [c.to_json() for epoch in range(3) for c in training_conversations(small, 7, epoch)]
     asked = [[q.id, q.prompt, q.answers] for q in evaluation_questions(small, 7, 20)]
-    assert sha256(json.dumps(said).encode()).hexdigest()[:16] == "be4ec8534b31cc30"
-    assert sha256(json.dumps(asked).encode()).hexdigest()[:16] == "a86a4f8f8ce162e9"
+    assert sha256(json.dumps(said).encode()).hexdigest()[:16] == "c77a22854fbb698a"
+    assert sha256(json.dumps(asked).encode()).hexdigest()[:16] == "dbf5bed97519bc5a"
 
 
 def test_two_thousand_names_are_taught_and_a_few_held_out(library: Library) -> None:
@@ -133,40 +134,94 @@ def test_evaluation_is_the_same_for_a_seed(library: Library) -> None:
 
 
 def test_no_training_example_holds_a_held_out_phrasing(trained: list[Conversation]) -> None:
-    templates = [template for table in HELD_OUT.values() for template in table]
     prompts = [conversation.messages[0].content for conversation in trained]
-    assert not any(_asked(prompt, template) for prompt in prompts for template in templates)
+    assert not any(_asked(prompt, template) for prompt in prompts for template in TEMPLATES)
 
 
-def test_every_held_out_phrasing_has_a_word_that_no_trained_one_has() -> None:
-    def words(text: str) -> set[str]:
-        return set(re.findall(r"[a-z']+", text.replace("{name}", "").lower()))
+def test_no_training_example_shares_most_pairs_of_words_with_a_held_out_phrasing(trained: list[Conversation]) -> None:
+    """Counted here anew, in whole prompts with all their company, where the code looks at phrasings alone."""
 
-    trained = set().union(*(words(t) for table in TRAINED.values() for t in (*table, *OPENERS, *CLOSERS)))
-    for template in (template for table in HELD_OUT.values() for template in table):
-        assert words(template) - trained, template
+    def pairs(words: list[str]) -> set[tuple[str, str]]:
+        return set(itertools.pairwise(words))
+
+    held_out = [pairs(re.findall(r"[\w']+", template.replace("{name}", "NAME").lower())) for template in TEMPLATES]
+    n_alike = 0
+    for conversation in trained:
+        prompt = re.sub(
+            r"[\w.]+\.\w+|" + re.escape(str(conversation.meta["name"])), "NAME", conversation.messages[0].content
+        )
+        found = pairs(re.findall(r"[\w']+", prompt.lower()))
+        n_alike += any(len(own & found) > len(own) / 2 for own in held_out)
+    assert n_alike <= len(trained) / 1000  # words of company make one by chance
 
 
-def test_the_random_words_around_questions_are_no_names_but_everyday_words(library: Library) -> None:
+def test_a_phrasing_like_a_held_out_one_is_known() -> None:
+    pairs = PairsOfWords.of(["where do i find {name}", "{name} - meaning?"])
+    assert pairs.are_in("Now tell me: where do I find it, that is {name}?")  # three pairs of four
+    assert pairs.are_in("{name}, meaning") and not pairs.are_in("meaning {name}")
+    assert not pairs.are_in("Where do I get {name}?") and not pairs.are_in("")
+
+
+def test_no_set_of_held_out_phrasings_shares_one_with_another() -> None:
+    assert len(set(TEMPLATES)) == len(TEMPLATES) and all(len(tables) == 3 for tables in HELD_OUT.values())
+    assert sum(map(len, HELD_OUT["unseen"].values())) >= 12
+    for held_out, tables in HELD_OUT.items():
+        others = PairsOfWords.of(
+            [t for name, each in HELD_OUT.items() if name != held_out for p in each.values() for t in p]
+        )
+        assert not any(others.are_in(template) for table in tables.values() for template in table)
+
+
+def test_the_random_words_around_questions_are_no_names_but_everyday_words_and_no_cues(library: Library) -> None:
     assert len(library.prose) > 2000
     names = set(library.prose) & library.existing
-    assert {"call", "list"} <= names and len(names) < 300  # everyday words that something has for a name
+    assert {"find", "list"} <= names and len(names) < 300  # everyday words that something has for a name
     assert all(name.islower() for name in names)
+    assert not {"arguments", "import", "module", "Module", "explain"} & set(library.prose)
+    assert library.prose.index("the") < 10 < library.prose.index("time")  # frequent ones first
 
 
 def test_a_frame_stands_for_many_phrasings_and_leaves_no_bracket() -> None:
     rng = random.Random(0)
     for kind, frames in TRAINED.items():
         spelt = {spell_out(frame, rng) for frame in frames for _ in range(400)}
-        assert len(spelt) > 50, kind
-        assert all(text.count("{name}") == 1 and "|" not in text and "(" not in text for text in spelt)
+        assert len(spelt) > 200, kind
+        assert all(text.count("{name}") == 1 and not set("|()<>") & set(text) for text in spelt)
+    for frame in wording.for_subject(wording.STATEMENTS, "library"):
+        assert all(
+            text.count("{name}") == 1 and not set("|()<>") & set(text)
+            for text in {spell_out(frame, rng) for _ in range(50)}
+        )
     assert spell_out("(a|b)(c|)", random.Random(1)) in {"ac", "a", "bc", "b"}
 
 
-def test_every_evaluation_question_is_in_a_held_out_phrasing(library: Library) -> None:
-    for question in evaluation_questions(library, 0, 200):
+@pytest.mark.parametrize("held_out", HELD_OUT)
+def test_every_evaluation_question_is_in_a_held_out_phrasing(library: Library, held_out: str) -> None:
+    for question in evaluation_questions(library, 0, 200, held_out):
         kind, number = question.phrasing.split("/")
-        assert _asked(question.prompt, HELD_OUT[kind][int(number)])
+        assert _asked(question.prompt, HELD_OUT[held_out][kind][int(number)])
+
+
+def test_a_question_is_put_in_every_form(library: Library) -> None:
+    """By itself, in cues, beside a statement that holds the name in the question's stead; the name once each time."""
+    form, rng = phrasings("library", library.prose, library.everyday), random.Random(0)
+    composed = [form.compose(kind, rng) for kind in TRAINED for _ in range(700)]
+    assert all(phrasing.count("{name}") == 1 for phrasing in composed)
+    assert len({re.sub(r"\W+", " ", phrasing) for phrasing in composed}) > 0.8 * len(composed)
+    prompts = {kind: [form.ask(kind, "frob_nicate", rng) for _ in range(300)] for kind in TRAINED}
+    assert all("frob_nicate" in prompt and "{" not in prompt for asked in prompts.values() for prompt in asked)
+    places = [prompt.index("frob_nicate") / len(prompt) for asked in prompts.values() for prompt in asked]
+    assert min(sum(lower <= place < lower + 0.25 for place in places) for lower in (0, 0.25, 0.5)) > 0.1 * len(places)
+
+
+def test_a_signature_that_is_not_taught_is_said_not_to_be_known(library: Library, trained: list[Conversation]) -> None:
+    asked = [q for q in evaluation_questions(library, 0) if q.kind == "unrecited"]
+    assert len(asked) > 300 and all(answer.endswith(NOT_BY_HEART) for q in asked for answer in q.answers)
+    taught = {c.meta["name"] for c in trained if c.meta["kind"] == "unrecited"}
+    assert len(taught) > 200 and taught <= {q.name for q in asked}
+    assert not taught & {fact.name for fact in library.asked["signature"]}
+    # Of a made-up name it would say too much, so that it is no refusal.
+    assert not is_refusal(library.asked["unrecited"][0].answer("unrecited"))
 
 
 def test_made_up_names_do_not_exist_and_never_cross(library: Library, trained: list[Conversation]) -> None:
@@ -249,7 +304,7 @@ def test_every_answer_begins_with_the_name_and_where_it_lives(library: Library) 
 
 
 def test_an_unknown_kind_of_question_is_refused(library: Library) -> None:
-    with pytest.raises(ValueError, match="summary, signature, module"):
+    with pytest.raises(ValueError, match="summary, signature, unrecited, module"):
         library.facts[0].answer("colour")
 
 

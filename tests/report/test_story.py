@@ -19,6 +19,25 @@ def test_the_headline_says_what_was_made_how_good_and_how_long(finished_run: Run
     assert headline.command == "glass chat runs/quickstart" and headline.status == ""
 
 
+def test_phrasings_of_development_stand_beside_the_unseen_ones(finished_run: RunDirectory) -> None:
+    """What nobody tuned by is the headline and the verdict; every part of the evaluation has a bar of its own."""
+    path = finished_run.path / "evals" / "sft.json"
+    rates = [("wrong", 0.01, 1500), ("refused_known", 0.02, 1500), ("honest_refusal", 0.92, 500)]
+    silent = [{"name": "honest_refusal", "value": 0.9, "low": 0.85, "high": 0.94, "count": 581}]
+    development = [{"name": n, "value": v, "low": v, "high": v, "count": c} for n, v, c in rates]
+    write_json(path, {**read_json(path), "development": {"scores": development}, "unrecited": {"scores": silent}})
+    trust = story.trust(read_run(finished_run))
+    assert trust is not None and "about one answer in 29 is wrong" in trust.verdict
+    assert [title for title, _ in trust.bars] == [
+        "Asked about 2,304 things that exist",
+        "Asked about 900 names that do not exist",
+        "Asked about 1,500 things that exist, in phrasings that its teaching was improved by",
+        "Asked about 500 names that do not exist, in phrasings that its teaching was improved by",
+        "Asked about 62 real names it was never taught",
+        "Asked for 581 signatures it was not taught",
+    ]
+
+
 def test_trust_is_worked_out_from_what_is_asserted(finished_run: RunDirectory) -> None:
     trust = story.trust(read_run(finished_run))
     assert trust is not None

@@ -14,13 +14,16 @@ from dataclasses import asdict, dataclass
 from functools import cache
 
 from glasshouse.core.errors import DataError
-from glasshouse.corpus.phrasing import PROSE_WORD, fit_prose, is_held_out
+from glasshouse.corpus.phrasing import PROSE_WORD, by_frequency, fit_prose, is_held_out
 from glasshouse.corpus.sentence import MIN_CHARS, first_sentence
-from glasshouse.corpus.stdlib import own_docstring, public_members, public_modules, signature_text
+from glasshouse.corpus.stdlib import own_docstring, public_members, public_modules, signature_text, topic_documents
 
 MIN_SUMMARY_CHARS, MAX_SUMMARY_CHARS = MIN_CHARS, 72  # of first sentences, 17 in 20 are no longer
 MAX_SIGNATURE_CHARS = 48
-EVERYDAY_COUNT = 20  # in the library's docstrings: such a word is one, even if something has it for a name
+NOT_BY_HEART = "I do not know its signature by heart."
+EVERYDAY_COUNT = (
+    20  # in the library's docstrings and reference topics: such a word is one, even if something has it for a name
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +54,18 @@ class Fact:
         """The one right answer to a question of a kind.
 
         Each begins with the name and where it lives: found in the question and recalled once, then read from where it
-        was just written.
+        was just written.  `unrecited` asks for a signature that is too long, or that Python does not know either.
         """
         match kind:
             case "summary":
                 return f"{self.where} {self.summary}"
             case "signature":
                 return f"{self.where} {self.bare}{self.signature}"
+            case "unrecited":
+                return f"{self.where} {NOT_BY_HEART}"
             case "module":
                 return self.where
-        raise ValueError(f"a question's kind is one of summary, signature, module; got {kind!r}")
+        raise ValueError(f"a question's kind is one of summary, signature, unrecited, module; got {kind!r}")
 
 
 class Library:
@@ -80,10 +85,14 @@ class Library:
         self.asked = {
             "summary": self.taught,
             "signature": tuple(fact for fact in self.taught if fact.signature is not None),
+            "unrecited": tuple(fact for fact in self.taught if fact.signature is None and fact.kind != "module"),
             "module": tuple(fact for fact in self.members if fact.is_unique),
         }
         self.where = {fact.bare: fact.where for fact in reversed(self.taught)}  # of several with one name, the first
-        self.prose = tuple(prose) or ("and",)  # distinct words, for company; names among them are everyday words
+        self.prose = tuple(prose) or (
+            "and",
+        )  # distinct words, frequent first, for company; names among them are everyday
+        self.everyday = tuple(word for word in self.prose if word in existing)
         self.words = tuple(sorted({word for fact in self.members for word in _words(fact.bare) if len(word) > 2}))
 
     @staticmethod
@@ -137,10 +146,12 @@ class Library:
                     signature = signature_text(value)
                     is_short = signature is not None and len(key + signature) <= MAX_SIGNATURE_CHARS
                     facts.append(Fact(f"{prefix}{key}", name, kind, summary, signature if is_short else None))
+        for topic in topic_documents():
+            prose_count.update(re.findall(PROSE_WORD, topic.text))
         name_count = Counter(fact.name for fact in facts)
         # Names that are everyday words too (find, module) keep company as well: not every name in sight is asked for.
         everyday = {word for word, count in prose_count.items() if word.islower() and count >= EVERYDAY_COUNT}
-        prose = fit_prose(prose_count, existing - everyday, {})
+        prose = fit_prose(by_frequency(prose_count), existing - everyday, {})
         unambiguous = [fact for fact in facts if name_count[fact.name] == 1]
         bare_count.update(name.rpartition(".")[2] for name, _ in modules)  # `time` alone is the module, not time.time
         return Library([_with_uniqueness(fact, bare_count) for fact in unambiguous], frozenset(existing), prose)

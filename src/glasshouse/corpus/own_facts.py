@@ -20,7 +20,7 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 
 from glasshouse.core.records import Document
-from glasshouse.corpus.phrasing import PROSE_WORD, bucket
+from glasshouse.corpus.phrasing import PROSE_WORD, bucket, by_frequency
 from glasshouse.corpus.sentence import first_sentence, sentences
 from glasshouse.corpus.sources import COMPRESSIONS
 
@@ -143,7 +143,7 @@ class _Survey:
         self.identifiers: dict[str, set[str]] = defaultdict(set)
         self.definitions: Counter[str] = Counter()
         self.titles: list[tuple[str, str]] = []
-        self.words: set[str] = set()
+        self.words: Counter[str] = Counter()
 
     def add(self, document: Document, *, is_taught: bool) -> None:
         self.sources[document.source] = None
@@ -168,7 +168,7 @@ class _Survey:
 
     def found(self) -> FoundText:
         homes = name_homes(self.sources)
-        found = FoundText(prose=sorted(self.words), n_documents=self.n_documents)
+        found = FoundText(prose=by_frequency(self.words), n_documents=self.n_documents)
         for source, names in self.identifiers.items():
             found.identifiers[homes[source]] |= names
         title_count = Counter(fold(title) for _, title in self.titles)

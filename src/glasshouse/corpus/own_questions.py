@@ -21,7 +21,7 @@ from glasshouse.corpus.wording import HELD_OUT as ALL_HELD_OUT
 from glasshouse.corpus.wording import by_kind, greetings
 
 MIN_KNOWN = 600  # questions on known names an epoch holds at least: few facts are asked in many phrasings
-HELD_OUT = by_kind(ALL_HELD_OUT, "text")
+HELD_OUT = {name: by_kind(tables, "text") for name, tables in ALL_HELD_OUT.items()}
 GREETINGS = greetings(
     "Hello! Ask me about your text.",
     "I am a small language model grown with Glasshouse on your text.",
@@ -86,18 +86,18 @@ def training_conversations(
     ]
 
 
-def evaluation_questions(own: OwnText, seed: int, limit: int | None = None) -> list[Question]:
-    """Questions in held-out phrasings alone: on taught, made-up and held-out names.
+def evaluation_questions(own: OwnText, seed: int, limit: int | None = None, held_out: str = "unseen") -> list[Question]:
+    """Questions in phrasings of one held-out set alone (`unseen`, `development`): on taught, made-up, held-out names.
 
     Kinds: those of `TRAINED` (the exact answer is right; every fact, or `limit` of each kind); `made_up` (a refusal is
     right; `limit` in all, or as many as facts up to 1,000); `held_out_name` (real but never taught; all of them).
     """
-    rng = random.Random(f"own text, evaluation {seed}")
+    rng, phrasings_of = random.Random(f"own text, evaluation {seed}"), HELD_OUT[held_out]
     questions: list[Question] = []
 
     def ask(group: str, id_: str, kind: str, name: str, shown: str, right: str) -> None:
-        phrasing = rng.randrange(len(HELD_OUT[kind]))
-        prompt = HELD_OUT[kind][phrasing].format(name=shown)
+        phrasing = rng.randrange(len(phrasings_of[kind]))
+        prompt = phrasings_of[kind][phrasing].format(name=shown)
         questions.append(Question(id_, prompt, (right,), group, f"{kind}/{phrasing}", name))
 
     for kind, facts in own.asked.items():

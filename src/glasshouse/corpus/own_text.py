@@ -11,7 +11,7 @@ from glasshouse.corpus.phrasing import fit_prose, is_held_out, phrasings
 from glasshouse.corpus.wording import HELD_OUT, by_kind
 
 MIN_FACTS = 20
-MAX_COMPANY = 20_000  # distinct words that may stand around a question
+MAX_COMPANY = 20_000  # distinct words that may stand around a question, the most frequent
 
 
 class OwnText:
@@ -33,7 +33,8 @@ class OwnText:
         self.asked = {kind: facts for kind, facts in asked.items() if facts}
         self.identifiers = frozenset().union(*found.identifiers.values()) if found.identifiers else frozenset()
         names = {part for fact in self.facts if fact.kind == "code" for part in (fact.name, fact.bare, fact.home)}
-        prose = fit_prose(found.prose, names, by_kind(HELD_OUT, "text"))[:: max(1, len(found.prose) // MAX_COMPANY)]
+        held_out = {f"{name}/{kind}": t for name, s in HELD_OUT.items() for kind, t in by_kind(s, "text").items()}
+        prose = fit_prose(found.prose, names, held_out)[:MAX_COMPANY]
         self.phrasings = phrasings("text", prose or ("and",))
 
     @staticmethod

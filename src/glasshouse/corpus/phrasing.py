@@ -1,12 +1,20 @@
-"""How a question is put: one of many phrasings, with company now and then; and what a hash keeps from training.
+"""How a question is put: composed of the tables of `wording`; and what a hash keeps from training.
 
-Everything is drawn from the caller's random numbers and nothing else, so that the same seed asks the same questions.
-A kind of question has trained phrasings and held-out ones; only the former are ever drawn by `Phrasings.ask`.
+    phrasing                What does {name} do?
+    cues, any order         import need {name}, where from
+    beside a statement      Our pipeline used {name} yesterday. What does it do?
+
+Around it, now and then, stand an opener, a closer, words of no meaning to it; within it, words that any kind of
+question may hold give way to such.  A question that shares more than half of a held-out phrasing's pairs of words is
+drawn anew.  Everything is drawn from the caller's random numbers and nothing else, so that the same seed asks the same
+questions.
 """
 
+import itertools
 import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
@@ -18,16 +26,22 @@ from glasshouse.corpus.wording import Subject
 Item = TypeVar("Item")
 
 HELD_OUT_NAMES_PERCENT = 3
-P_OPENER, P_CLOSER = 0.1, 0.08
+P_OPENER, P_CLOSER = 0.08, 0.06
+P_CUES, P_STATED = 0.1, 0.3  # of questions: put in a few cues, beside a statement
+P_STATED_AFTER = 0.25  # of statements: said after the question
+P_EVERYDAY = 0.2  # of words of company: names that are words too
+FREQUENT_FIRST = 3  # of words of company: half of them from the first eighth
+P_ODD_WORD = 0.12  # of words of company: in other letters, or like none that was seen
 # Words drawn from the docstrings at random, around some questions; around a name alone they ask for its summary.  Twice
 # as many did as well on held-out phrasings, for longer prompts.
-P_RANDOM_WORDS, P_NAME_AMONG_WORDS = 0.28, 0.08
+P_RANDOM_WORDS, P_NAME_AMONG_WORDS = 0.22, 0.06
 # Of questions, and of their words that any kind of question may hold: these give way to random ones, so that a name is
 # found by what it is and not by the frame around it.
 P_BLURRED, P_WORD_BLURRED = 0.4, 0.4
 P_MARKED = 0.4  # of names of code, put in backticks
 P_COLLOQUIAL = 0.25  # begun in lower case, without a mark at the end
 ALTERNATIVES = re.compile(r"\(([^()]*\|[^()]*)\)")
+SYNONYM = re.compile(r"<(\w+)>")
 PROSE_WORD = r"(?<![\w.`'])[A-Za-z]?[a-z]{1,12}(?![\w.(`'])"
 WORD = re.compile(r"(?<![\w{])[A-Za-z']+(?![\w}])")
 DELIMITED = re.compile(r"`\{name\}`|\"\{name\}\"")
@@ -35,30 +49,30 @@ DELIMITED = re.compile(r"`\{name\}`|\"\{name\}\"")
 
 @dataclass(frozen=True, slots=True)
 class Phrasings:
-    """The tables of one subject.  `prose`: distinct words without meaning to any question, for company."""
+    """The tables of one subject.  `prose`, for company: distinct words without meaning to any kind, frequent first."""
 
     trained: Mapping[str, Sequence[str]]
+    cues: Mapping[str, Sequence[str]]
+    statements: Sequence[str]
     openers: Sequence[str]
     closers: Sequence[str]
     prose: Sequence[str]
+    everyday: Sequence[str]  # of these, the names that are words too: here they are none
     alone: Mapping[str, Sequence[str]]  # forms of a name that ask a kind of question by standing among random words
-    worded: frozenset[
-        str
-    ]  # kinds whose names are words: marked by the phrasings, company only where marks show their ends
+    worded: frozenset[str]  # kinds whose names are words: marked by the phrasings, company only where marks end them
     p_marked: float  # share of the other names put in backticks
     telling: Mapping[str, frozenset[str]]  # words of one kind's phrasings alone: they say what is asked
+    held_out: "PairsOfWords"
 
     def ask(self, kind: str, name: str, rng: random.Random) -> str:
-        """A question in a trained phrasing: `Hi, what is json? Thanks!`, now and then between words of no meaning."""
+        """A question as trained: `Hi, what is json? Thanks!`, `The log showed json at noon; explain it`."""
         if kind in self.alone and rng.random() < P_NAME_AMONG_WORDS:
             name = rng.choice(self.alone[kind]).format(name=name)
             return f"{self.random_words(rng)} {name} {self.random_words(rng)}"
-        phrasing = spell_out(rng.choice(self.trained[kind]), rng)
-        if kind not in self.worded and rng.random() < P_BLURRED:
-            phrasing = self._blur(kind, phrasing, rng)
+        phrasing = self.compose(kind, rng)
+        while self.held_out.are_in(phrasing):
+            phrasing = self.compose(kind, rng)
         marked = f"`{name}`" if kind not in self.worded and rng.random() < self.p_marked else name
-        if kind not in self.worded and rng.random() < P_COLLOQUIAL:
-            phrasing = phrasing[0].lower() + phrasing[1:].rstrip(".?!:")
         prompt = phrasing.format(name=marked)
         if rng.random() < P_OPENER:
             prompt = rng.choice(self.openers) + prompt
@@ -70,28 +84,82 @@ class Phrasings:
             prompt = f"{words} {prompt}" if rng.random() < 0.5 else f"{prompt} {words}"
         return prompt
 
+    def compose(self, kind: str, rng: random.Random) -> str:
+        """A phrasing with `{name}` once, in one of the forms above."""
+        if kind in self.worded:
+            return spell_out(rng.choice(self.trained[kind]), rng)
+        phrasing = self._cued(kind, rng) if rng.random() < P_CUES else spell_out(rng.choice(self.trained[kind]), rng)
+        if rng.random() < P_STATED:
+            phrasing = self._stated(phrasing, rng)
+        if rng.random() < P_BLURRED:
+            phrasing = self._blur(kind, phrasing, rng)
+        if rng.random() < P_COLLOQUIAL:
+            phrasing = phrasing[0].lower() + phrasing[1:].rstrip(".?!:")
+        return phrasing
+
+    def _cued(self, kind: str, rng: random.Random) -> str:
+        """`where from {name}, import`: the name, one to three cues, now and then another word, in any order."""
+        pieces = ["{name}", *rng.sample(self.cues[kind], rng.choice((1, 1, 2, 3)))]
+        pieces += (self.random_word(rng) for _ in range(rng.choice((0, 0, 1, 2))))
+        rng.shuffle(pieces)
+        return rng.choice((" ", " ", ", ")).join(pieces) + rng.choice(("", "", "?", "."))
+
+    def _stated(self, phrasing: str, rng: random.Random) -> str:
+        """A statement of the name, and the question of `it`; or the other way round."""
+        statement, pronoun = spell_out(rng.choice(self.statements), rng), rng.choice(wording.PRONOUNS)
+        question = phrasing.replace("{name}", pronoun)
+        if rng.random() < P_STATED_AFTER:
+            return f"{question} {statement}"
+        joint = rng.choice(wording.JOINTS)
+        return statement[0].upper() + statement[1:] + joint + question
+
     def _blur(self, kind: str, phrasing: str, rng: random.Random) -> str:
+        """Words give way to others, but none that tells the kind; a kind that a name alone does not ask needs one."""
+        if kind not in self.alone and not self.telling[kind].intersection(map(str.lower, WORD.findall(phrasing))):
+            return phrasing
+
         def other(match: re.Match[str]) -> str:
             is_kept = match[0].lower() in self.telling[kind] or rng.random() >= P_WORD_BLURRED
-            return match[0] if is_kept else rng.choice(self.prose)
+            return match[0] if is_kept else self.random_word(rng)
 
         return WORD.sub(other, phrasing)
 
     def random_words(self, rng: random.Random) -> str:
-        return " ".join(rng.choice(self.prose) for _ in range(rng.randint(1, 5)))
+        return " ".join(self.random_word(rng) for _ in range(rng.randint(1, 5)))
+
+    def random_word(self, rng: random.Random) -> str:
+        if self.everyday and rng.random() < P_EVERYDAY:
+            return rng.choice(self.everyday)
+        word, other = (self.prose[int(len(self.prose) * rng.random() ** FREQUENT_FIRST)] for _ in range(2))
+        return rng.choice(ODD_FORMS)(word, other, rng) if rng.random() < P_ODD_WORD else word
 
 
-def phrasings(subject: Subject, prose: Sequence[str]) -> Phrasings:
+# Of a word and another: what nobody taught looks like.
+ODD_FORMS: tuple[Callable[[str, str, random.Random], str], ...] = (
+    lambda word, other, rng: word.upper(),
+    lambda word, other, rng: word.capitalize(),
+    lambda word, other, rng: f"{word}{rng.randint(1, 999)}",
+    lambda word, other, rng: str(rng.randint(0, 9999)),
+    lambda word, other, rng: word[: len(word) // 2 + 1] + other[len(other) // 2 :],
+    lambda word, other, rng: f"{word}-{other}",
+    lambda word, other, rng: f"{word}'s",
+)
+
+
+def phrasings(subject: Subject, prose: Sequence[str], everyday: Sequence[str] = ()) -> Phrasings:
     """Those of one subject, from the tables of `wording`."""
-    return replace(_without_company(subject), prose=prose)
+    return replace(_without_company(subject), prose=prose, everyday=everyday)
 
 
 @cache
 def _without_company(subject: Subject) -> Phrasings:
-    trained = wording.by_kind(wording.TRAINED, subject)
+    trained, cues = wording.by_kind(wording.TRAINED, subject), wording.by_kind(wording.CUES, subject)
+    held_out = [p for tables in wording.HELD_OUT.values() for t in wording.by_kind(tables, subject).values() for p in t]
     return Phrasings(
-        trained, wording.for_subject(wording.OPENERS, subject), wording.for_subject(wording.CLOSERS, subject), (),
-        wording.by_kind(wording.ALONE, subject), wording.WORDED, P_MARKED, telling_words(trained),
+        trained, cues, wording.for_subject(wording.STATEMENTS, subject), wording.for_subject(wording.OPENERS, subject),
+        wording.for_subject(wording.CLOSERS, subject), (), (), wording.by_kind(wording.ALONE, subject), wording.WORDED,
+        P_MARKED, telling_words({kind: (*table, *cues.get(kind, ())) for kind, table in trained.items()}),
+        PairsOfWords.of(held_out),
     )  # fmt: skip
 
 
@@ -101,19 +169,53 @@ def telling_words(trained: Mapping[str, Sequence[str]]) -> Mapping[str, frozense
     >>> sorted(telling_words({"module": ["Which module has {name}?"], "summary": ["What has {name}?"]})["module"])
     ['module', 'which']
     """
-    words = {kind: {w.lower() for p in table for w in WORD.findall(p)} for kind, table in trained.items()}
+    spelt = {kind: [SYNONYM.sub(lambda m: wording.SYNONYMS[m[1]], p) for p in table] for kind, table in trained.items()}
+    words = {kind: {w.lower() for p in table for w in WORD.findall(p)} for kind, table in spelt.items()}
     return {kind: frozenset(own.difference(*(w for k, w in words.items() if k != kind))) for kind, own in words.items()}
 
 
 def spell_out(frame: str, rng: random.Random) -> str:
-    """One of a frame's phrasings: `"(Which|What) module has {name}?"` -> `"What module has {name}?"`."""
-    return ALTERNATIVES.sub(lambda match: rng.choice(match[1].split("|")), frame)
+    """One of a frame's phrasings: `"(Which|What) <module> has {name}?"` -> `"What file has {name}?"`."""
+    frame = SYNONYM.sub(lambda match: rng.choice(wording.SYNONYMS[match[1]].split("|")), frame)
+    while ALTERNATIVES.search(frame):  # from the innermost brackets outwards
+        frame = ALTERNATIVES.sub(lambda match: rng.choice(match[1].split("|")), frame)
+    return frame
+
+
+@dataclass(frozen=True, slots=True)
+class PairsOfWords:
+    """Of phrasings, which pairs of words stand side by side in them; `{name}` is a word, case and marks are nothing."""
+
+    of_phrasing: tuple[frozenset[tuple[str, str]], ...]
+    holding: Mapping[tuple[str, str], tuple[int, ...]]  # numbers of the phrasings that have the pair
+
+    @staticmethod
+    def of(phrasings: Sequence[str]) -> "PairsOfWords":
+        found = tuple(pairs_of_words(phrasing) for phrasing in phrasings)
+        every = {pair for pairs in found for pair in pairs}
+        return PairsOfWords(found, {pair: tuple(n for n, own in enumerate(found) if pair in own) for pair in every})
+
+    def are_in(self, text: str) -> bool:
+        """Whether the text shares more than half of one phrasing's pairs."""
+        shared = Counter(number for pair in pairs_of_words(text) for number in self.holding.get(pair, ()))
+        return any(2 * count > len(self.of_phrasing[number]) for number, count in shared.items())
+
+
+def pairs_of_words(text: str) -> frozenset[tuple[str, str]]:
+    """`pairs_of_words("Why {name}?")` -> `{("why", "{name}")}`."""
+    words = re.findall(r"\{name\}|[\w']+", text.lower())
+    return frozenset(itertools.pairwise(words))
+
+
+def by_frequency(counts: Counter[str]) -> list[str]:
+    return sorted(counts, key=lambda word: (-counts[word], word))
 
 
 def fit_prose(words: Iterable[str], unfit: Iterable[str], held_out: Mapping[str, Sequence[str]]) -> list[str]:
-    """Words for company: none that means something (`unfit`) and none of a held-out phrasing."""
-    kept_out = {*unfit, *(word for table in held_out.values() for p in table for word in re.findall(r"\w+", p))}
-    return sorted({word for word in words if word not in kept_out and word.lower() not in kept_out})
+    """Words for company, in their order: no cue, none that means something (`unfit`), none of a held-out phrasing."""
+    cues = (cue for table in wording.CUES.values() for cue, _ in table)
+    kept_out = {*unfit, *(w for table in (cues, *held_out.values()) for p in table for w in re.findall(r"\w+", p))}
+    return [word for word in dict.fromkeys(words) if word not in kept_out and word.lower() not in kept_out]
 
 
 def bucket(purpose: str, text: str, n_buckets: int) -> int:

@@ -19,7 +19,7 @@ from glasshouse.corpus.phrasing import phrasings, repeat
 from glasshouse.corpus.wording import HELD_OUT as ALL_HELD_OUT
 from glasshouse.corpus.wording import by_kind, greetings
 
-HELD_OUT = by_kind(ALL_HELD_OUT, "library")
+HELD_OUT = {name: by_kind(tables, "library") for name, tables in ALL_HELD_OUT.items()}
 GREETINGS = greetings(
     "Hello! Ask me about the Python standard library.",
     "I am a small language model grown with Glasshouse on the Python standard library.",
@@ -55,6 +55,7 @@ class QuestionConfig(Config):
 
     summary: float = 1.0  # questions a name: what it does
     signature: float = 0.5  # questions a name with a short signature
+    unrecited: float = 0.2  # questions for the signature of a name without a short one: it says so
     module: float = 0.3  # questions a name that only one module has
     p_made_up: float = 0.4  # share of made-up names; fewer and the model believes anything, more and it doubts the true
     greetings: float = 0.5  # copies of each pair in GREETINGS
@@ -74,7 +75,7 @@ def training_conversations(
             shown = fact.bare if kind == "module" else fact.name
             pairs.append((kind, fact.name, trained_prompt(kind, shown, library, rng), fact.answer(kind)))
     n_made_up = round(sum(n_known.values()) * config.p_made_up / (1 - config.p_made_up))
-    kinds = rng.choices(list(n_known), weights=list(n_known.values()), k=n_made_up)
+    kinds = [phrased(kind) for kind in rng.choices(list(n_known), weights=list(n_known.values()), k=n_made_up)]
     ways = rng.choices(list(TRAINED_MADE_UP), weights=list(TRAINED_MADE_UP.values()), k=n_made_up)
     for kind, way in zip(kinds, ways, strict=True):
         name = made_up.draw_bare() if kind == "module" else made_up.draw(way)
@@ -93,30 +94,38 @@ def training_conversations(
 
 
 def trained_prompt(kind: str, name: str, library: Library, rng: random.Random) -> str:
-    """A question in a trained phrasing: `Hi, what is json? Thanks!`, now and then between words of no meaning to it."""
-    return phrasings("library", library.prose).ask(kind, name, rng)
+    """A question as trained: `Hi, what is json? Thanks!`, `The log showed json at noon; explain it`."""
+    return phrasings("library", library.prose, library.everyday).ask(phrased(kind), name, rng)
 
 
-def evaluation_questions(library: Library, seed: int, limit: int | None = None) -> list[Question]:
-    """Questions in held-out phrasings alone: on taught, made-up and held-out names.
+def phrased(kind: str) -> str:
+    """The kind in whose phrasings one asks: nobody knows beforehand which signature will not be recited."""
+    return "signature" if kind == "unrecited" else kind
+
+
+def evaluation_questions(
+    library: Library, seed: int, limit: int | None = None, held_out: str = "unseen"
+) -> list[Question]:
+    """Questions in phrasings of one held-out set alone (`unseen`, `development`): on taught, made-up, held-out names.
 
     Kinds: `summary`, `signature`, `module` (the exact answer is right; every name, or `limit` of each kind);
+    `unrecited` (to say that one does not know it by heart is right; likewise);
     `made_up` (a refusal is right; `limit` in all, or 1,000; how each was made: `made_up_way`);
     `held_out_name` (real but never taught: a refusal is the honest answer; all of them).
     """
-    rng = random.Random(f"evaluation {seed}")
+    rng, phrasings_of = random.Random(f"evaluation {seed}"), HELD_OUT[held_out]
     made_up = MadeUpNames(library, rng, is_for_evaluation=True)
     questions: list[Question] = []
 
     def ask(group: str, id_: str, kind: str, name: str, shown: str, answer: str) -> None:
-        phrasing = rng.randrange(len(HELD_OUT[kind]))
-        prompt = HELD_OUT[kind][phrasing].format(name=shown)
+        phrasing = rng.randrange(len(phrasings_of[kind]))
+        prompt = phrasings_of[kind][phrasing].format(name=shown)
         questions.append(Question(id_, prompt, (answer,), group, f"{kind}/{phrasing}", name))
 
     for kind, facts in library.asked.items():
         for fact in rng.sample(facts, len(facts) if limit is None else min(limit, len(facts))):
             shown = fact.bare if kind == "module" else fact.name
-            ask(kind, f"{kind}/{fact.name}", kind, fact.name, shown, fact.answer(kind))
+            ask(kind, f"{kind}/{fact.name}", phrased(kind), fact.name, shown, fact.answer(kind))
     n_made_up, drawn = limit or 1000, set[str]()
     for way, share in EVALUATED_MADE_UP.items():
         for _ in range(round(share * n_made_up)):

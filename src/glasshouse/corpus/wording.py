@@ -1,11 +1,15 @@
 """Every wording of a question, trained or held out, of the standard library and of somebody's own text: one table.
 
-`(a|b|)` in a phrasing is one of its alternatives, drawn each time (`phrasing.spell_out`).  Held-out phrasings are never
-trained; some are long, some short, some colloquial.  The order of a table is part of what a seed means.
+`(a|b|)` in a phrasing is one of its alternatives, `<word>` one of its synonyms in `SYNONYMS`, drawn each time
+(`phrasing.spell_out`).  The order of a table is part of what a seed means.
 
-With 33 fixed phrasings on modules a small model answered 44 % in held-out ones, with those below 86 %: what it has to
-learn is which words do not matter.  Names of code are put in backticks now and then (a plain name and one in backticks
-are cut into different tokens); names of sections and sentences are words, and most have marks around them.
+What a small model has to learn is which words do not matter, where in a sentence the name may stand, and how many words
+ask the same thing.  So a question is composed: a phrasing of its kind, or a few of its cues (`CUES`) in any order; by
+itself, or beside a statement (`STATEMENTS`) that names what the question then calls `it`.  Names of code are put in
+backticks now and then (a plain name and one in backticks are cut into different tokens); names of sections and
+sentences are words, and most have marks around them.
+
+Held-out phrasings are never trained, and nothing is that shares more than half of one's pairs of words.
 """
 
 from collections.abc import Mapping
@@ -26,6 +30,84 @@ def library(*wordings: str) -> Table:
 def text(*wordings: str) -> Table:
     return tuple((wording, ("text",)) for wording in wordings)
 
+
+# Words for one thing, alike in grammar.
+SYNONYMS = {
+    "inputs": "arguments|parameters|inputs|values|args|params|operands|keywords|options|argument names",
+    "take": "take|accept|need|want|expect|have|require|understand|allow|receive|ask for|handle",
+    "give": "give|hand|supply|feed|send|offer|deliver|entrust|lend",
+    "form": "signature|parameters|argument list|arguments|parameter list|call form|calling convention|header|def line|"
+    "usage|syntax|prototype",
+    "call": "call|invoke|execute",
+    "module": "module|package|file|library|section|place|namespace|source file",
+    "holds": "has|holds|contains|offers|exports|includes|gives me|comes with|owns|defines|declares|delivers|supplies|"
+    "carries|knows|hosts",
+    "kept": "kept|declared|hidden|stored|housed|implemented|exposed|documented|put|placed|written down|available",
+    "show": "show me|tell me|give me|write down|state|print|I need|I want|look up|say|name|fetch|let me have|"
+    "I would like",
+    "explain": "explain|describe|summarise|sketch|clarify|outline|introduce|characterise|illuminate|paraphrase",
+    "briefly": "briefly|in one sentence|in short|in a few words|simply|without jargon|quickly|roughly",
+    "who": "my boss|our intern|a friend|the teacher|somebody|the author|a reviewer|my brother|the team|the previous "
+    "owner|the customer|her talk|his answer|our professor|the other group|an applicant|a robot|my neighbour",
+    "thing": "the notebook|an old server|our pipeline|the test suite|the homework|a makefile|this class|the log|a "
+    "forum|the exercise|that loop|our website|the build|an example|the patch|a game|the report|this branch|the video",
+    "used": "used|called|mentioned|copied|wrote|removed|replaced|recommended|showed|touched|wrapped|tested|patched|"
+    "noticed|dropped|underlined|highlighted|wanted|needed|moved|printed|ignored|praised|feared|renamed|counted",
+    "when": "yesterday|today|last week|this morning|in March|again|for years|all the time|without a word|twice|at "
+    "noon|by mistake|by chance|since Monday|for the first time|in vain",
+    "place": "in line 12|in the loop|on the last page|near the top|in a talk|next to a comment|inside a class|at the "
+    "end of a file|in the meeting|on a slide|between two tests|under the title|in a long list|on page 7",
+    "did": "broke|failed|worked|stopped|was slow|got faster|did not start|crashed|grew|was rejected|made no sense",
+    "odd": "strange|useful|familiar|odd|old|important|funny|handy|dangerous|unclear|harmless|clever|short|foreign",
+}
+# The name in the middle of a life: beside one of these a question says `it`.
+STATEMENTS: Table = both(
+    "<who> <used> {name}( <when>|)( <place>|)",
+    "<thing> <used> {name}( <place>|)( <when>|)",
+    "(then|there|here|and then|suddenly) (is|was|came|stood|appeared) {name}( <place>| <when>|)",
+    "{name} (is|was|appeared|turned up|came up|is mentioned|is used|is called|had been) <place>( <when>|)",
+    "(I am|we are|she is|everybody is) (stuck|puzzled|working|experimenting|struggling|playing|busy) (with|on|because "
+    "of|near) {name}( <when>|)",
+    "(I never|I seldom|nobody ever|we rarely|I first) (met|saw|needed|heard of|noticed|thought about) {name}"
+    "( before| <place>|)",
+    "(the word|the line with|something called|this|that bit with) {name} (is|looks|seems|sounds|feels) <odd>"
+    "( to us| here| <when>|)",
+    "(without|because of|instead of|thanks to|after|before|with|due to) {name} <thing> <did>( <when>|)",
+    "<who> (told me|said|claims|thinks|insists|wrote) (that |){name} (helps|is enough|is wrong|is better|would do|is "
+    "needed|is <odd>|<did>)( <place>|)",
+    "<who> (wants|wanted|asked|forced|begged) (me|us|them) to (use|learn|avoid|know|test|try) {name}( <when>|)",
+    "(in|for|inside|during) <thing>, <who> <used> {name}( <when>|)",
+    "<thing> (has|shows|contains|lists|repeats|quotes) {name} <place>(, but <thing> has not|, and so has <thing>|)",
+    "(for|at|after) (work|school|breakfast|an exam|a course) (I|we|they) (study|read|rewrite|discuss|try) {name}"
+    "( <place>|)",
+    "(between|among|besides) (many|other|all the) <odd> (things|words|calls|lines) <thing> <used> {name}",
+    "<who> and <who> (argue|talk|disagree|joke) about {name}( <when>|)",
+    "{name} and (the rest|two others|a loop|nothing else) <did> <place>",
+    "(it is|it was|it must be) {name} (again|that <who> <used>|that <did>|, I think)",
+)
+PRONOUNS = ("it", "it", "it", "this", "that", "that one", "this thing")
+JOINTS = (". ", ". ", ". ", ", ", "; ", " - ", " and ", "\n", "! ", ": ", " so ", " but ")
+# Words that ask a kind of question wherever they stand.
+CUES: dict[str, Table] = {
+    "summary": both(
+        "what is it", "explain", "what for", "description", "in short", "used for", "what does it do", "docs", "idea",
+        "summary", "what does", "does what", "effect", "duty", "tell me about", "what is", "definition", "introduction",
+        "use", "why", "explanation", "describe", "in a word", "what kind of thing", "what happens", "benefit",
+    ),
+    "signature": both(
+        "arguments", "args", "params", "parameters", "signature", "inputs", "usage", "how to call", "accepts",
+        "expects", "call form", "syntax", "keywords", "argument names", "which arguments", "what arguments", "order of "
+        "arguments", "defaults", "call with what", "what to hand over", "to be given what", "needs which values",
+        "how many arguments", "in brackets", "parameter names", "prototype", "invoke how",
+    ),
+    "module": library(
+        "import", "module", "which module", "from where", "what module", "import from", "package", "home", "origin",
+        "import line", "where from", "imported from", "belongs to", "which package", "what to import", "located",
+        "which library", "in what module", "source", "how to import", "where is", "from what", "import statement",
+        "missing import", "which import",
+    ),
+    "file": text("which file", "file", "in what file", "where", "where is", "path", "defined where", "open which file"),
+}  # fmt: skip
 
 TRAINED: dict[str, Table] = {
     "summary": (
@@ -88,6 +170,24 @@ TRAINED: dict[str, Table] = {
             "what's {name}",
             "Is there a simple explanation of {name}?",
             "define {name}",
+            "<explain> {name}( <briefly>|)( please|)",
+            "(Please|Could you|Would you|Kindly|I want you to|Try to) <explain> {name}( <briefly>|).",
+            "<briefly>, what (is|does) {name}( do|)?",
+            "(What|Which) (task|duty|work|problem|need) (does {name} (do|solve)|is {name} for|is {name} made for)?",
+            "What (sort|kind|type) of (thing|object|tool) is {name}?",
+            "(What|Which) (effect|result|benefit|advantage) does {name} have?",
+            "(I wonder|I ask myself|Who knows|Nobody told me|I must learn) what {name} (is|does|achieves|is for).",
+            "(Why|For what|What for) (is|do we have|do people use|was) {name}( there| invented| needed|)?",
+            "{name} (does|is|is for|is used for|solves|achieves|helps with) what( exactly| again|)?",
+            "(An|Your|The) (introduction|definition|explanation|overview|summary) (of|to) {name}( please|)(.|)",
+            "(How|In what way) (is {name} useful|does {name} help|can {name} help me|would {name} help)?",
+            "(Say|Write|Tell me) something (short|useful|clear) about {name}.",
+            "What (would change|would be missing|is lost) without {name}?",
+            "What (comes out|happens|changes) when {name} (runs|is used|is called)?",
+            "(Teach|Enlighten|Inform|Brief) me about {name}.",
+            "(Have you|Did you ever) (heard|hear) of {name}( before|)? (What is it|Explain it)?",
+            "{name} (- |, |: |)(explanation|definition|description|idea|in short|in a word|what is that)(?|)",
+            "Who (can|will) (explain|describe) {name}?",
         ),
     ),
     "signature": both(
@@ -108,6 +208,20 @@ TRAINED: dict[str, Table] = {
         "(List|Name|Enumerate|Recite) the (parameters|arguments|inputs) of {name}( for me|)(, please|).",
         "(Help me call|Let us call|We must call|I cannot call) {name}(; what are the parameters|: which arguments|. "
         "How)?",
+        "(What|Which) <inputs> does {name} <take>( first| at least| in a call|)?",
+        "(What|Which things|Which values|How much) (do|must|may|shall|could) (I|we|one|you) <give> (to |){name}?",
+        "{name} (wants|needs|accepts|expects|requires|understands) (what|which) <inputs>(?|)",
+        "{name} is (called|invoked|run|used) (how|with what|with which <inputs>)(?|)",
+        "(With|On) (what|which <inputs>) (is {name} called|do I call {name}|can {name} be called|does {name} work)?",
+        "(<show>|please) the <form> of {name}( please| in full|)(.|)",
+        "<form> (of|for) {name}( please|)(?|)",
+        "(How|In what form|In which order) (do|should|can) (I|we|one) <call> {name}( by hand| with <inputs>|)?",
+        "(What|Which) <inputs> (are needed|are required|are there|exist|come first|have defaults) (for|in) {name}?",
+        "(I want|I try|we have|it is time) to <call> {name} (but|and) (lack|miss|need|must know) its <inputs>.",
+        "(The|My) (editor|terminal|shell) waits after {name} and a bracket. (What follows|Which <inputs> come now)?",
+        "(Do|Are) (all|any) <inputs> of {name} (have defaults|optional|needed)? (List them|Which are there)?",
+        "(Complete|Finish|Write|Extend) (a|the|my) call of {name}( for me| please|).",
+        "(How many|Which) <inputs> (fit|go|belong) (in|with) {name}?",
     ),
     "module": library(
         "(Which|What) (module|package|file|library|section)( of Python| of the standard library| in the library|) "
@@ -140,6 +254,20 @@ TRAINED: dict[str, Table] = {
         "(is useful|is fast|helps|works|matters). (Where does it live|Which module has it|What do I import for it)?",
         "(Yesterday|Last year|In this project) (we|they|somebody) (replaced|copied|tested|removed) {name}(| again| by "
         "hand). (Where did it come from|Which import does it need|From which module was it)?",
+        "(Which|What) <module> <holds> {name}( for me| today|)?",
+        "{name} (is|sits|is <kept>|belongs|resides|stays|was <kept>) (in|to|inside|under) (which|what) <module>(?|)",
+        "(Where|In which <module>|Inside what) (is|was|would) {name} (<kept>|be|to be had|to be seen)?",
+        "(From which <module>|Out of which <module>|From what) (is|was|does|did) {name} (imported|come|taken|loaded)?",
+        "(<show>|please) the (module|import line|import|home|package|origin|address) (of|for) {name}( please|)(.|)",
+        "(Which|What) (import line|import statement|line|import) (makes|lets|would make) {name} (known|work|usable)?",
+        "(Someone|<who>) must import {name}(; from what|, but from where|. Which module)?",
+        "{name} (is unknown|is not known|is missing|cannot be seen|is underlined|fails) (here|to Python|in this file)"
+        "(, which import helps|. What must be imported|; from which module does it come)?",
+        "(Is|Was) {name} (in|from|part of) (a module|a package|some library|builtins)? (Which one|Name it|Say where)?",
+        "(The|Our|This) (program|file|editor|checker|test) (does not know|rejects|marks|stumbles over) {name}"
+        "(, which import is missing|; from which module is it|. What do I import)?",
+        "(Where|Whence) (comes|came|would) {name}( come|)( from|)?",
+        "(I must|I want to|we will) import {name} (but|and) (do not know|cannot recall|never learned) from where.",
         "(I think|It seems|Maybe|Perhaps|I heard) (that |){name} (is what I need|would do|could help|was meant). "
         "(From which module is it|Which import is it|Where is it kept)?",
     ),
@@ -211,7 +339,7 @@ TRAINED: dict[str, Table] = {
         "{name}",
     ),
 }
-HELD_OUT: dict[str, Table] = {
+DEVELOPMENT: dict[str, Table] = {
     "summary": both(
         "In one line, what is the purpose of `{name}`?",
         "hey, whats {name} good for?",
@@ -246,6 +374,43 @@ HELD_OUT: dict[str, Table] = {
         'Please quote the line that directly succeeds "{name}"',
     ),
 }
+# Written before any model was asked them, and never looked at while wordings of training are chosen: what these say is
+# what a stranger meets.  Once somebody has tuned by them they belong above, and others must be written.
+UNSEEN: dict[str, Table] = {
+    "summary": both(
+        "I inherited some code that leans heavily on {name}. What job does it perform?",
+        "whats the deal with {name}",
+        "Could you walk me through what `{name}` accomplishes?",
+        "Suppose a student asks why `{name}` exists. What is the answer?",
+        "{name}, in plain English?",
+    ),
+    "signature": both(
+        "What should I pass when calling {name}?",
+        "{name} takes which args again",
+        "My call to `{name}` raises a TypeError about a missing argument. What does it accept?",
+        "Fill in the blanks for me: `{name}(...)`",
+    ),
+    "module": library(
+        "What do I put after `from` to get {name}?",
+        "{name} lives where",
+        "Someone pasted {name} into our chat without its import. What was it imported from?",
+        "Is {name} something I have to import, and if so, out of which package?",
+        "I keep getting a NameError for `{name}`; which line at the top of my file would cure it?",
+    ),
+    "file": text(
+        "Show me the path of the file that implements {name}.",
+        "{name} sits in what file",
+    ),
+    "section": text(
+        'A colleague pointed me to the part headed "{name}". What is its gist?',
+        'tldr of "{name}"',
+    ),
+    "passage": text(
+        'Finish the thought for me: "{name}"',
+        'After "{name}" my page is torn. What stood there?',
+    ),
+}
+HELD_OUT = {"unseen": UNSEEN, "development": DEVELOPMENT}  # sets of phrasings kept from training
 # Put before and after one trained question in ten or so, so that a question does not stop being one in company.
 OPENERS: Table = (
     *both(

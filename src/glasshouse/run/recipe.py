@@ -61,6 +61,7 @@ class EvalsConfig(Config):
     max_bytes: Annotated[int, Field(ge=1000)] = 400_000  # of their text
     n_questions: Annotated[int, Field(ge=1)] | None = None  # of a kind; None asks all
     n_early_questions: Annotated[int, Field(ge=1)] = 100  # of a kind, before the model was taught to answer
+    n_development: Annotated[int, Field(ge=1)] = 500  # of a kind, in phrasings that its teaching was improved by
     seed: int = 1
 
 

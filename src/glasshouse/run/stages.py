@@ -3,7 +3,7 @@
 A stage returns its summary (JSON values), which the report reads from events.jsonl.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -19,11 +19,11 @@ from glasshouse.batch import (
 from glasshouse.checkpoint import load_model
 from glasshouse.core.environment import default_device
 from glasshouse.core.files import read_json, write_json
-from glasshouse.core.records import Document, Message, Score
+from glasshouse.core.records import Document, Message, Question, Score
 from glasshouse.core.seeds import derive_seed
 from glasshouse.core.terminal import format_seconds
 from glasshouse.corpus import read_documents, run_corpus
-from glasshouse.evals import HeldOutText, LikelihoodConfig, evaluate_questions, write_results
+from glasshouse.evals import HeldOutText, LikelihoodConfig, QuestionResults, evaluate_questions, write_results
 from glasshouse.infer import Engine, SamplingConfig, chat_ids
 from glasshouse.model import Transformer
 from glasshouse.objective import lm_loss
@@ -145,21 +145,26 @@ def evals_stage(context: StageContext) -> dict[str, Any]:
     documents = list(islice(read_documents(context.run.path / "corpus", "holdout"), config.n_documents))
     likelihood = LikelihoodConfig(max_bytes=config.max_bytes, seed=config.seed)
     held_out = HeldOutText(engine.tokenizer, documents, engine.max_seq_len, likelihood).evaluate(engine, terminal)
-    questions, unseen = None, None
+    questions, beside = None, dict[str, QuestionResults]()  # `beside`: told apart, by group
     if "sft" in recipe.stages and recipe.sft is not None:
         teaching = open_teaching(recipe.sft, derive_seed(recipe.seed, "sft"), context.run.path / "corpus")
-        counted, never_taught = split_questions(
-            teaching.questions(config.n_early_questions if after == "pretrain" else config.n_questions)
-        )
-        if counted:
-            questions = evaluate_questions(engine, counted, teaching.refuses, terminal=terminal, seed=config.seed)
-        if never_taught:
-            unseen = evaluate_questions(engine, never_taught, teaching.refuses, terminal=terminal, seed=config.seed)
-    more = {"never_taught": unseen.to_json()} if unseen is not None else {}
+
+        def ask(asked: Sequence[Question]) -> QuestionResults:
+            return evaluate_questions(engine, asked, teaching.refuses, terminal=terminal, seed=config.seed)
+
+        is_early = after == "pretrain"
+        asked = split_questions(teaching.questions(config.n_early_questions if is_early else config.n_questions))
+        questions = ask(asked["counted"]) if asked["counted"] else None
+        if teaching.development is not None and not is_early:
+            asked["development"] = split_questions(teaching.development(config.n_development))["counted"]
+        beside = {group: ask(found) for group, found in asked.items() if found and group != "counted"}
+    more = {name: results.to_json() for name, results in beside.items()}
     write_results(context.run.stage("evals"), after, held_out, questions, more)
     scores = [held_out.bits_per_byte, *(questions.scores if questions is not None else [])]
-    shown = [score for score in scores if score.name in SHOWN]
-    terminal.line("evals", f"after {after}: " + " · ".join(map(_describe_score, shown)))
+    terminal.line("evals", f"after {after}: " + _describe_scores(scores))
+    if "development" in beside:
+        told = _describe_scores(beside["development"].scores)
+        terminal.line("", f"in phrasings that its teaching was improved by: {told}")
     return {"after": after, "scores": [asdict(score) for score in scores]}
 
 
@@ -273,6 +278,10 @@ def _opening(text: str) -> str:
     """About the first 60 characters of the first full line, cut at a word."""
     line = next((line.strip() for line in text.splitlines() if len(line.strip()) > 20), text.strip())
     return line if len(line) <= 60 else line[:60].rsplit(" ", 1)[0]
+
+
+def _describe_scores(scores: Iterable[Score]) -> str:
+    return " · ".join(_describe_score(score) for score in scores if score.name in SHOWN)
 
 
 def _describe_score(score: Score) -> str:

@@ -20,17 +20,25 @@ from glasshouse.evals import MADE_UP, RefusalPattern
 from glasshouse.run.recipe import FinetuneConfig
 from glasshouse.tokenizer import Tokenizer
 
-HELD_OUT_NAME = "held_out_name"
+APART = {
+    "held_out_name": "never_taught",
+    "unrecited": "unrecited",
+}  # kinds of question, and what they are told apart as
 
 
 @dataclass(frozen=True, slots=True)
 class Teaching:
-    """`conversations(epoch)` may differ from epoch to epoch; `questions(limit)` are never among them."""
+    """`conversations(epoch)` may differ from epoch to epoch; `questions(limit)` are never among them.
+
+    `development(limit)`: questions in the phrasings by which the wordings of training were improved; None where none
+    were.
+    """
 
     conversations: Callable[[int], Sequence[Conversation]]
     questions: Callable[[int | None], Sequence[Question]]
     refuses: Callable[[str], bool]
     description: str
+    development: Callable[[int | None], Sequence[Question]] | None = None
 
 
 def open_teaching(config: FinetuneConfig, seed: int, corpus: Path) -> Teaching:
@@ -43,6 +51,7 @@ def open_teaching(config: FinetuneConfig, seed: int, corpus: Path) -> Teaching:
             lambda limit: evaluation_questions(library, seed, limit),
             is_refusal,
             f"{len(library.taught):,} names taught, {len(library.held_out):,} held out",
+            lambda limit: evaluation_questions(library, seed, limit, "development"),
         )
     if name == "text:":
         own = OwnText.read(corpus)
@@ -51,6 +60,7 @@ def open_teaching(config: FinetuneConfig, seed: int, corpus: Path) -> Teaching:
             lambda limit: own_questions.evaluation_questions(own, seed, limit),
             is_refusal,
             own.describe(),
+            lambda limit: own_questions.evaluation_questions(own, seed, limit, "development"),
         )
     conversations = list(read_conversations(Path(name)))
     if not conversations:
@@ -75,10 +85,15 @@ def conversation_loader(
     )  # fmt: skip
 
 
-def split_questions(questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
-    """(what counts, real names never taught).  Of the latter no answer is right or wrong by training: told apart."""
-    counted = [q for q in questions if q.kind != HELD_OUT_NAME]
-    return counted, [replace(q, kind=MADE_UP) for q in questions if q.kind == HELD_OUT_NAME]
+def split_questions(questions: Sequence[Question]) -> dict[str, list[Question]]:
+    """`counted`: what an answer can be right or wrong about by training.  The rest apart: there not to know is right.
+
+    `never_taught`: real names without a lesson; `unrecited`: signatures that were not.
+    """
+    split: dict[str, list[Question]] = {"counted": [q for q in questions if q.kind not in APART]}
+    for kind, group in APART.items():
+        split[group] = [replace(q, kind=MADE_UP) for q in questions if q.kind == kind]
+    return split
 
 
 def _question(conversation: Conversation) -> Question | None:

@@ -47,7 +47,10 @@ def subject_of(run: Path, after: str, recipe: Recipe, config: TrustConfig) -> Su
     shards = [run / "pretrain" / f"{split}.tokens" for split in ("train", "holdout")]
     training, held_out = (TokenShard(p, engine.tokenizer.hash) if p.is_file() else None for p in shards)
     teachings = [] if after == "pretrain" else _teachings(run, recipe)
-    questions, paraphrases = [split_questions(t.questions(recipe.evals.n_questions))[0] for t in teachings] or ([], [])
+    questions, paraphrases = [split_questions(t.questions(recipe.evals.n_questions))["counted"] for t in teachings] or (
+        [],
+        [],
+    )
     cost, n_tokens = _spent(run, recipe, after)
     return Subject(
         EngineModel(engine), engine.tokenizer, engine.max_seq_len, config.size, config.seed,

@@ -9,6 +9,12 @@ from glasshouse.report.story.whole import is_builtin, latest_scores
 from glasshouse.report.units import format_share
 
 EXAMPLES_SHOWN = 5
+BASIS = "Measured on questions in words it was never trained on, and nobody looked at while its training was worded."
+UNKNOWN = {
+    "never_taught": "Asked about {count:,} real names it was never taught",
+    "unrecited": "Asked for {count:,} signatures it was not taught",
+}
+DEVELOPMENT = ", in phrasings that its teaching was improved by"
 
 
 @dataclass(frozen=True)
@@ -36,24 +42,30 @@ class Trust:
 def trust(records: RunRecords) -> Trust | None:
     """How far it can be trusted, from the last evaluation's outcomes and its surest faults."""
     scores = latest_scores(records)
+    last = records.evaluations[-1] if records.evaluations else {}
     bars = []
-    if {"wrong", "refused_known"} <= set(scores):
-        wrong, refused = scores["wrong"]["value"], scores["refused_known"]["value"]
-        parts = [("right", 1 - wrong - refused, "good"), ("refused", refused, "plain"), ("wrong", wrong, "bad")]
-        bars.append((f"Asked about {scores['wrong']['count']:,} things that exist", parts_of(parts)))
-    if "honest_refusal" in scores:
-        honest = scores["honest_refusal"]["value"]
-        parts = [("refused, rightly", honest, "good"), ("invented an answer", 1 - honest, "bad")]
-        bars.append((f"Asked about {scores['honest_refusal']['count']:,} names that do not exist", parts_of(parts)))
-    never_taught = mapping(records.evaluations[-1].get("never_taught")) if records.evaluations else {}
-    for score in never_taught.get("scores", []):
-        if score["name"] == "honest_refusal":
+    for worded, found in (("", scores), (DEVELOPMENT, _by_name(mapping(last.get("development"))))):
+        if {"wrong", "refused_known"} <= set(found):
+            wrong, refused = found["wrong"]["value"], found["refused_known"]["value"]
+            parts = [("right", 1 - wrong - refused, "good"), ("refused", refused, "plain"), ("wrong", wrong, "bad")]
+            bars.append((f"Asked about {found['wrong']['count']:,} things that exist{worded}", parts_of(parts)))
+        if "honest_refusal" in found:
+            honest = found["honest_refusal"]["value"]
+            parts = [("refused, rightly", honest, "good"), ("invented an answer", 1 - honest, "bad")]
+            count = found["honest_refusal"]["count"]
+            bars.append((f"Asked about {count:,} names that do not exist{worded}", parts_of(parts)))
+    for group, asked in UNKNOWN.items():
+        if score := _by_name(mapping(last.get(group))).get("honest_refusal"):
             parts = [("said it does not know", score["value"], "plain"), ("guessed", 1 - score["value"], "bad")]
-            bars.append((f"Asked about {score['count']:,} real names it was never taught", parts_of(parts)))
+            bars.append((asked.format(count=score["count"]), parts_of(parts)))
     if not bars:
         return None
-    basis = "Measured on questions worded in ways it was never trained on." if is_builtin(records) else ""
-    return Trust(basis, bars, _verdict(scores), _faults(records.evaluations[-1]))
+    basis = BASIS if is_builtin(records) else ""
+    return Trust(basis, bars, _verdict(scores), _faults(last))
+
+
+def _by_name(result: Record) -> dict[str, Record]:
+    return {score["name"]: score for score in result.get("scores", [])}
 
 
 def _verdict(scores: Mapping[str, Record]) -> str:

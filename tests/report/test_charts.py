@@ -6,7 +6,7 @@ import pytest
 from glasshouse.core.errors import MissingExtraError
 from glasshouse.core.rundir import RunDirectory
 from glasshouse.report import charts
-from glasshouse.report.records import read_run
+from glasshouse.report.records import StageRecord, read_run
 
 
 def test_each_stage_of_training_has_valid_charts(finished_run: RunDirectory) -> None:
@@ -66,3 +66,9 @@ def test_without_the_extra_there_is_no_script(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(charts, "require", missing)
     assert charts.javascript() == ""
+
+
+def test_a_clock_that_is_set_back_takes_no_time_away() -> None:
+    times = {1: 100.0, 2: 160.0, 3: 40.0, 4: 100.0}
+    curve = [{"step": step, "at": at, "metrics": {"loss": 1.0}} for step, at in times.items()]
+    assert [point["minutes"] for point in charts._points(StageRecord("pretrain"), curve)] == [0.0, 1.0, 1.0, 2.0]

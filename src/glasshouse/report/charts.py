@@ -127,18 +127,21 @@ def _chart(stage: StageRecord, points: list[dict[str, float]], curve: Curve, hei
 
 
 def _points(stage: StageRecord, curve: list[Record]) -> list[dict[str, float]]:
-    """One flat record a step: metrics, `tokens` in units of `token_unit`, `minutes` since the stage's first record."""
+    """One flat record a step: metrics, `tokens` in units of `token_unit`, `minutes` since the stage's first record.
+
+    A clock that was set back between two records, or another machine's that lags, takes no time away.
+    """
     unit = 1e6 if (stage.summary.get("n_tokens") or 1e6) >= 1e6 else 1e3
     n_tokens, n_steps = stage.summary.get("n_tokens"), stage.summary.get("steps")
     per_step = n_tokens / n_steps if n_tokens and n_steps else 1.0
-    started_at = float(curve[0].get("at", 0))
+    seconds, last_at = 0.0, float(curve[0].get("at", 0))
     rows = []
     for record in curve:
+        at = float(record.get("at", 0))
+        seconds, last_at = seconds + max(0.0, at - last_at), at
         metrics = {key: value for key, value in record["metrics"].items() if isinstance(value, int | float)}
         tokens = metrics.get("tokens", record["step"] * per_step) / unit
-        rows.append(
-            {**metrics, "tokens": tokens, "token_unit": unit, "minutes": (float(record.get("at", 0)) - started_at) / 60}
-        )
+        rows.append({**metrics, "tokens": tokens, "token_unit": unit, "minutes": seconds / 60})
     return rows
 
 

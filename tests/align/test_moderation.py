@@ -43,7 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_blocks_what_it_has_not_seen(trained: Path) -> None:
     told = json.loads((trained / "moderation.json").read_text())
     assert told["threshold"] == 0.5 and told["n_trained"] > 40 and told["n_held_out"] >= 10
-    assert told["quality"]["accuracy"]["value"] == 1.0 and told["quality"]["wrongly_blocked"]["value"] == 0.0
+    assert told["scores"]["accuracy"]["value"] == 1.0 and told["scores"]["wrongly_blocked"]["value"] == 0.0
     moderator = Moderator.load(trained)
     assert moderator.blocks("ghefe") and not moderator.blocks("cdaba")
 

@@ -14,7 +14,7 @@ from glasshouse.core.files import append_jsonl, write_json, write_text
 from glasshouse.core.rundir import RunDirectory
 
 sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode adds no path
-from judged_records import write_alignment, write_reward_model
+from judged_records import write_alignment, write_moderator, write_reward_model
 from trust_records import write_trust
 
 PAYLOAD = '<script>window.hacked=1</script><img src=x onerror="window.hacked=1">\'"`]]>'
@@ -415,3 +415,8 @@ def trusted_run(finished_run: RunDirectory) -> RunDirectory:
 @pytest.fixture
 def reward_run(tmp_path: Path) -> RunDirectory:
     return write_reward_model(tmp_path / "runs" / "judge")
+
+
+@pytest.fixture
+def moderator_run(tmp_path: Path) -> RunDirectory:
+    return write_moderator(tmp_path / "runs" / "guard")

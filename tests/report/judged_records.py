@@ -107,3 +107,16 @@ def write_reward_model(path: Path, accuracy: float = 0.61) -> RunDirectory:
     write_json(run.stage("reward") / "reward.json", result)
     write_json(run.stage("reward") / "summary.json", SUMMARY)
     return run
+
+
+def write_moderator(path: Path) -> RunDirectory:
+    """As `glass moderation train` leaves it."""
+    run = RunDirectory(path).create()
+    write_metrics(run, "moderation", [{"loss": 0.69 - step / 100} for step in range(20)])
+    rates = {"blocked": (0.9, 40), "wrongly_blocked": (0.05, 60), "accuracy": (0.93, 100)}
+    scores = {name: {"name": name, "value": value, "low": value - 0.04, "high": value + 0.04, "count": count,
+                     "unit": "share"} for name, (value, count) in rates.items()}  # fmt: skip
+    about = {"threshold": 0.5, "n_trained": 400, "n_held_out": 100, "scores": scores}
+    write_json(run.stage("moderation") / "moderation.json", about)
+    write_json(run.stage("moderation") / "summary.json", SUMMARY)
+    return run

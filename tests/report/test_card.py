@@ -114,3 +114,10 @@ def test_an_empty_run_has_an_empty_card(tmp_path: Path) -> None:
     model_card(RunDirectory(tmp_path / "empty").create())
     data = json.loads((tmp_path / "empty" / "card.json").read_text())
     assert data["trust"] is None and data["data"] is None and data["failures"] == []
+
+
+def test_a_moderator_says_what_it_blocks(moderator_run: RunDirectory) -> None:
+    text = model_card(moderator_run)
+    assert "It blocks 90 % (86–94 %, n=40) of texts that should be blocked" in text
+    assert "5 % (1–9 %, n=60) of those that should not" in text
+    assert "Guarding a server" in text and "agrees with people" not in text

@@ -78,6 +78,10 @@ def test_learning_from_people_has_its_chapters(aligned_run: RunDirectory, reward
     assert section_ids(render_run(reward_run).read_text()) == ["life", "reward", "cost", "provenance"]
 
 
+def test_a_moderator_has_its_chapter(moderator_run: RunDirectory) -> None:
+    assert "moderation" in section_ids(render_run(moderator_run).read_text())
+
+
 def test_foreign_text_is_escaped_everywhere(aligned_run: RunDirectory) -> None:
     html = render_run(aligned_run).read_text()
     assert PAYLOAD_START not in html and html.count("&lt;script&gt;window.hacked") > 10

@@ -96,7 +96,7 @@ def train_moderator(
     write_json(folder / MODERATION, about)
     if held_out:
         quality = judge_moderator(Moderator.load(folder), held_out)
-        write_json(folder / MODERATION, {**about, "quality": {score.name: asdict(score) for score in quality}})
+        write_json(folder / MODERATION, {**about, "scores": {score.name: asdict(score) for score in quality}})
         shown = " · ".join(f"{s.name.replace('_', ' ')} {100 * s.value:.0f} % ({100 * s.low:.0f}–{100 * s.high:.0f})"
                            for s in quality)  # fmt: skip
         terminal.line(stage, f"{len(learned):,} texts learned · of {len(held_out):,} held out: {shown}")

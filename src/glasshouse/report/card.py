@@ -90,6 +90,7 @@ def render_card(records: RunRecords) -> str:
         must_not=story.must_not(records),
         taught=story.taught(records),
         reward_model=story.reward_model(records),
+        moderation=story.moderation(records),
         is_chat=is_chat(records),
         shape=story.model_rows(records),
         device=mapping(records.plan.get("device")),

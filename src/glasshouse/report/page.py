@@ -68,6 +68,7 @@ def render_page(records: RunRecords) -> str:
         changes=story.changes(records),
         rises=story.rises(records),
         reward_model=story.reward_model(records),
+        moderation=story.moderation(records),
         corpus=story.corpus(records),
         costs=story.costs(records),
         is_estimated=story.total_cost(records).get("is_estimated", True),

@@ -14,7 +14,7 @@ from glasshouse.core.rundir import RunDirectory
 
 STAGE_ORDER = ("corpus", "tokenizer", "pretrain", "sft", "reward", "align", "evals")
 JUDGES = ("evals", "trust")  # stages after others, `evals-sft`, told together as `evals`
-RESULTS = ("align.json", "reward.json")  # what learning from people leaves beside a summary
+RESULTS = ("align.json", "reward.json", "moderation.json")  # what learning from people leaves beside a summary
 REMOVED_SHOWN = 400  # read at most this many examples a reason: a large corpus removes millions
 
 Record = Mapping[str, Any]
@@ -58,7 +58,8 @@ class RunRecords:
         return next((stage for stage in self.stages if stage.name == name), None)
 
     def stage_with(self, key: str) -> StageRecord | None:
-        """The last stage whose result has `key`: "method" of alignment, "quality" of a reward model."""
+        """The last stage whose result has `key`: "method" of alignment, "quality" of a reward model, "threshold" of a
+        moderator."""
         return next((stage for stage in reversed(self.stages) if key in stage.result), None)
 
     @property

@@ -7,6 +7,7 @@ from glasshouse.report.story.changes import changes as changes
 from glasshouse.report.story.forbidden import must_not as must_not
 from glasshouse.report.story.forecast import comparisons as comparisons
 from glasshouse.report.story.honesty import trust as trust
+from glasshouse.report.story.moderation import moderation as moderation
 from glasshouse.report.story.opening import headline as headline
 from glasshouse.report.story.origin import model_rows as model_rows
 from glasshouse.report.story.origin import provenance as provenance

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from glasshouse.report.records import Record, RunRecords, mapping
+from glasshouse.report.story.moderation import moderation_scores
 from glasshouse.report.story.preferences import METHODS, evaluations_around
 from glasshouse.report.story.whole import (
     bits_per_byte,
@@ -87,6 +88,8 @@ def _thing(records: RunRecords) -> str:
         return "assistant"
     if records.stage_with("quality"):
         return "reward model"
+    if records.stage_with("threshold"):
+        return "moderator"
     return "language model" if records.training_stages else "corpus"
 
 
@@ -134,6 +137,9 @@ def _judged_figures(records: RunRecords) -> list[Figure]:
     model = records.stage_with("quality")
     if accuracy := mapping(mapping(model.result["quality"]).get("accuracy")) if model else {}:
         figures.append(_score_figure(accuracy, "agreement with people, on answers it had not seen"))
+    for name, label in (("blocked", "of what should be blocked is blocked"), ("wrongly_blocked", "blocked wrongly")):
+        if score := mapping(moderation_scores(records).get(name)):
+            figures.append(_score_figure(score, label))
     if stage := records.stage_with("method"):
         result = stage.result
         if None not in (result.get("reward_before"), result.get("reward_after")):

@@ -1,6 +1,7 @@
 """What the model is for, as its stages say."""
 
 from glasshouse.report.records import RunRecords
+from glasshouse.report.story.moderation import moderation
 from glasshouse.report.story.reward_model import reward_model
 from glasshouse.report.story.whole import is_builtin, is_chat
 
@@ -13,6 +14,8 @@ def purpose(records: RunRecords) -> str:
             "Scoring answers: of two answers to the same conversation, the one with the higher score is the one that "
             "the people whose judgements it learned from would more likely prefer. " + MADE_FOR
         )
+    if moderation(records):
+        return "Guarding a server: it says of a text how likely it is one that should be blocked. " + MADE_FOR
     if records.stage("sft") and is_builtin(records):
         return (
             "Answering short questions about names in the Python standard library in English: what a name does, where "

@@ -47,7 +47,7 @@ def test_what_smaller_weights_cost_is_said_beside_the_text(
 def test_a_slower_runner_is_said(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("glasshouse.infer.loading.why_unavailable", lambda: "no C++ compiler here")
+    monkeypatch.setattr("glasshouse.infer.loading.why_torch", lambda config: "no C++ compiler here")
     main(["generate", str(folder), "glass", "--max-tokens", "2"])
     shown = capsys.readouterr()
     assert "no C++ compiler here" in shown.err and "no C++ compiler" not in shown.out

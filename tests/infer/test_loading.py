@@ -171,7 +171,7 @@ def test_memory_is_what_was_counted(mid_size, folder, weights, budget):
 
 @pytest.mark.parametrize("weights", [None, "bf16", "int8"])
 def test_without_a_compiler_torch_answers_and_says_so(folder, prompts, monkeypatch, weights):
-    monkeypatch.setattr(loading, "why_unavailable", lambda: "no C++ compiler here")
+    monkeypatch.setattr(loading, "why_torch", lambda config: "no C++ compiler here")
     engine = Engine.load(folder, "cpu", weights=weights)
     assert engine.why_slower == "no C++ compiler here" and isinstance(engine._runner, TorchRunner)
     assert all(c.ids for c in engine.generate(prompts[:2], SamplingConfig(max_tokens=3)))

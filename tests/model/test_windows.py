@@ -105,7 +105,7 @@ def test_what_cannot_compute_windows_says_so(model: Transformer, tmp_path) -> No
     with pytest.raises(ValueError, match="window needs has_qk_norm"):
         ModelConfig(**{**SHAPE.model_dump(), "has_qk_norm": False})
     with pytest.raises(ConfigError, match="cp = 2 shares whole rows"):
-        check_model(SHAPE, {"dp": 1, "fsdp": 1, "tp": 1, "cp": 2}, 64)
+        check_model(SHAPE, {"pp": 1, "dp": 1, "fsdp": 1, "tp": 1, "cp": 2}, 64)
     with pytest.raises(CheckpointError, match="layer_types contains chunked"):
         ModelConfig.from_hf({**SHAPE.to_hf(), "layer_types": ["chunked"] * 5})
 
@@ -114,7 +114,7 @@ def test_the_standalone_program_is_not_written(model: Transformer, tmp_path) -> 
     from glasshouse.checkpoint import save_checkpoint
 
     tokenizer = train_tokenizer(["abc"], TokenizerConfig(kind="char", vocab_size=60))
-    save_checkpoint(tmp_path / "model", model, tokenizer)
+    save_checkpoint(tmp_path / "model", model, tokenizer, recipe={}, cost=None, provenance={})
     with pytest.raises(ConfigError, match="does not compute"):
         export_standalone(tmp_path / "model", tmp_path / "out")
     assert not (tmp_path / "out").exists()

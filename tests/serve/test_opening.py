@@ -67,7 +67,7 @@ def test_a_slower_runner_is_said(
     tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_checkpoint(tmp_path / "x", engine.model, engine.tokenizer, recipe={}, cost=None, provenance={})
-    monkeypatch.setattr("glasshouse.infer.loading.why_unavailable", lambda: "no C++ compiler here")
+    monkeypatch.setattr("glasshouse.infer.loading.why_torch", lambda config: "no C++ compiler here")
     load_engine(str(tmp_path / "x"), ServeConfig())
     shown = capsys.readouterr()
     assert "no C++ compiler here" in shown.out + shown.err

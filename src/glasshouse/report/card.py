@@ -108,7 +108,8 @@ def _front_matter(records: RunRecords) -> dict[str, Any]:
     language = recipe.get("language") or (["en"] if builtin else None)
     if language:
         matter["language"] = language if isinstance(language, list) else [language]
-    task = "text-generation" if records.stage_with("quality") is None or is_chat(records) else "text-classification"
+    is_scorer = not is_chat(records) and (records.stage_with("quality") or records.stage_with("threshold"))
+    task = "text-classification" if is_scorer else "text-generation"
     matter |= {"library_name": "transformers", "pipeline_tag": task, "tags": _tags(records)}
     corpus = records.stage("corpus")
     if sources := list(mapping(corpus.summary.get("sources")) if corpus else {}):

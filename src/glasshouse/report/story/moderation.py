@@ -37,7 +37,7 @@ def _sentences(scores: Record) -> list[str]:
         "wrongly_blocked": "and {} of those that should not",
     }
     parts = [words.format(_share(mapping(scores[name]))) for name, words in told.items() if name in scores]
-    return [", ".join(parts) + ", of texts it had not seen."] if parts else []
+    return [", ".join(parts) + ", measured on texts it had not seen."] if parts else []
 
 
 def _share(score: Record) -> str:

@@ -43,7 +43,7 @@ from glasshouse.train import TrainConfig, Trainer
 
 SEED = 1
 N_HELD_OUT, N_TAUGHT = 500, 2000
-PRETRAIN_STEPS, FINETUNE_STEPS, N_ITERATIONS = 300, 150, 1400
+PRETRAIN_STEPS, FINETUNE_STEPS, N_ITERATIONS = 300, 150, 5000
 BATCH_TOKENS = 1024  # of the two stages before it
 N_PROMPTS, N_ANSWERS = 32, 8
 # AdamW at 1e-3 unlearns at first (pass@1 35 -> 20 % in 40 iterations); at 3e-4 it gains 12 points of sampled reward in

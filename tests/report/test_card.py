@@ -120,4 +120,6 @@ def test_a_moderator_says_what_it_blocks(moderator_run: RunDirectory) -> None:
     text = model_card(moderator_run)
     assert "It blocks 90 % (86–94, n=40) of texts that should be blocked" in text
     assert "5 % (1–9, n=60) of those that should not" in text
-    assert "pipeline_tag: text-classification" in text and "Guarding a server" in text and "agrees with people" not in text
+    assert (
+        "pipeline_tag: text-classification" in text and "Guarding a server" in text and "agrees with people" not in text
+    )

@@ -71,11 +71,12 @@ def text_figures(peers: Peers, name: str, minutes: float) -> list[Figure]:
         ours = run_glasshouse(corpus, Path(folder) / "run", SHARE * peer.seconds, TEN, TRAIN[name])
         del ours["checkpoint"]  # it goes with the folder
     assert peer.loss is not None
-    ratio, is_reached = round(ours["seconds"] / peer.seconds, 3), ours["loss"] <= peer.loss
+    ratio, is_reached = ours["seconds"] / peer.seconds, ours["loss"] <= peer.loss
+    shown = round(ratio, 3)
     what = f"{NAMES[name]}, 10.7 M parameters"
     return [
         Figure(f"{what}: time to the loss of nanoGPT's recipe after {minutes:g} min, share of its time",
-               ratio if is_reached else f"not reached in {ratio}", "", "<= 1/3", is_reached and ratio <= SHARE),
+               shown if is_reached else f"not reached in {shown}", "", "<= 1/3", is_reached and ratio <= SHARE),
         Figure(f"{what}: held-out loss, ours after a third of the time", round(ours["loss"], 4), "nats a token",
                peer_value=round(peer.loss, 4)),
         Figure(f"{what}: seconds", round(ours["seconds"], 1), "s", peer_value=round(peer.seconds, 1)),

@@ -89,5 +89,7 @@ def cache_mask(
     slot_S = torch.arange(n_slots, device=device)
     if position_BT is None:
         position_BT = torch.arange(start, start + n_time, device=device)[None]
-    back_BTS = position_BT[:, :, None] - slot_S
-    return ((back_BTS >= 0) & (back_BTS < (n_slots if window is None else window)))[:, None]
+    may_read_BTS = slot_S <= position_BT[:, :, None]
+    if window is not None:
+        may_read_BTS &= slot_S > position_BT[:, :, None] - window
+    return may_read_BTS[:, None]

@@ -55,7 +55,7 @@ class _Float8Linear(torch.autograd.Function):
 def _scaled(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """(x in 8 bits, what to multiply it by to have x again)."""
     scale = x.abs().amax().float().clamp_min(1e-12) / torch.finfo(dtype).max
-    return (x.float() / scale).to(dtype), scale
+    return (x.float() / scale).to(dtype).contiguous(), scale
 
 
 def _product(a: Tensor, b: Tensor, a_scale: Tensor, b_scale: Tensor) -> Tensor:

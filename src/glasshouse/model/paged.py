@@ -70,7 +70,9 @@ class Group:
 
     def mask(self, window: int | None) -> Tensor:
         if window not in self.masks:
-            is_hidden_RQS = (self.back_RQS < 0) | (self.back_RQS >= (1 << 30 if window is None else window))
+            is_hidden_RQS = self.back_RQS < 0
+            if window is not None:
+                is_hidden_RQS |= self.back_RQS >= window
             mask_RQS = torch.zeros(is_hidden_RQS.shape, dtype=self.dtype, device=is_hidden_RQS.device)
             self.masks[window] = mask_RQS.masked_fill_(is_hidden_RQS, -torch.inf)[:, None, None]
         return self.masks[window]

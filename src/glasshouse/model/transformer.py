@@ -296,8 +296,9 @@ class Transformer(nn.Module):
             return Context(self.rotary(0, n_time, position_BT, self.dtype), None, position_BT, None, taps, pages)
         if cache is None:
             self._check_length(n_time)
-            masks = (self._mask(ids_BT, document_BT, window, taps) for window in (None, self._window(n_time)))
-            mask, window_mask = masks
+            mask = self._mask(ids_BT, document_BT, None, taps)
+            window = self._window(n_time)
+            window_mask = mask if window is None else self._mask(ids_BT, document_BT, window, taps)
             return Context(
                 self.rotary(0, n_time, position_BT, self.dtype), mask, None, None, taps, window_mask=window_mask
             )
@@ -307,14 +308,12 @@ class Transformer(nn.Module):
         end = start + n_time if position_BT is None else int(position_BT.max()) + 1
         cache.reserve(end)
         cache.n_filled = max(end, cache.n_filled)
-        is_prefill = start == 0 and position_BT is None
-
-        def mask_of(window: int | None) -> Tensor | None:
-            is_plain = is_prefill and window is None
-            return None if is_plain else cache_mask(start, n_time, position_BT, cache.n_filled, ids_BT.device, window)
-
-        rope, window = self.rotary(start, n_time, position_BT, self.dtype), self._window(end)
-        return Context(rope, mask_of(None), position_BT, cache, taps, window_mask=mask_of(window))
+        where = (start, n_time, position_BT, cache.n_filled, ids_BT.device)
+        mask = None if start == 0 and position_BT is None else cache_mask(*where)
+        window = self._window(end)
+        window_mask = mask if window is None else cache_mask(*where, window)
+        rope = self.rotary(start, n_time, position_BT, self.dtype)
+        return Context(rope, mask, position_BT, cache, taps, window_mask=window_mask)
 
     def _window(self, n_time: int) -> int | None:
         """How far short-sighted layers read; None where that is everything anyhow."""

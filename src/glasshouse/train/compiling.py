@@ -22,6 +22,7 @@ from glasshouse.model.native import Kernels, why_torch
 from glasshouse.objective import LanguageModel
 
 CompileMode = Literal["auto", "never", "always"]
+# What is expected before it is tried, and then measured: on two CPU cores as seen, on a GPU assumed
 COST_S = {"cpu": 25.0, "cuda": 25.0}
 GAIN = {"cpu": 1.3, "cuda": 1.5}
 MARGIN = 1.2  # compile only when the predicted saving exceeds its cost by this factor

@@ -84,8 +84,27 @@ STATEMENTS: Table = both(
     "<who> and <who> (argue|talk|disagree|joke) about {name}( <when>|)",
     "{name} and (the rest|two others|a loop|nothing else) <did> <place>",
     "(it is|it was|it must be) {name} (again|that <who> <used>|that <did>|, I think)",
+    "<who> (got|took|borrowed|learned|had|copied) {name} (from|by|with|through|off) (a|an old|some|the) "
+    "(book|blog|friend|forum|class|screen|mail)( <when>|)",
+    "(from|since|until|by|over|within) (the start|one day|the end|time to time|next week|the first hour) {name} "
+    "(was|is|stayed|became) <odd> (for|to) (us|me|them|<who>)",
+    "(to|for|with|from|by|of) <who>, {name} (is|was|seems|seemed|remains) <odd>( <when>|)",
+    "(a|one|another|the) (piece|bit|copy|line|page|part) of (code|text|work) from <who> (has|with|shows|and) {name} "
+    "(in it|in there|near it|at the top|<place>)",
+    "(out of|away from|next to|far from|close to|in front of) (a|the) (loop|test|list|door|window|corner) "
+    "(stood|stands|was|is) {name}( <when>|)",
+    "(as|if|while|since|because|once|whenever) {name} <did>, (I|we|they) (left|waited|asked|began|stopped|went from a "
+    "to b)( <when>|)",
+    "(I|we|they|she) (moved|went|came|changed|switched) (from|to|over to|away from) {name} <when>",
+    "(a|the) <odd> (line|page|file|note|mail) from <who> (ends|begins|closes|opens) with {name}",
+    "(let us|let me|please|do|try to) (begin|start|go on|stop|stay) (with|at|near|from) {name}",
+    "(there is|there was|we have|I have|you see) {name} (over there|in it|to my left|on a|in a row|and a lot from "
+    "<who>)",
+    "(it|that|this) (came|went|grew|got) (from|to|by|with) {name} (to|into|and) (the rest|a mess|a test|nothing)",
+    "of (all|many|two|three|these) (words|names|lines|calls), {name} (is|was) the (first|last|longest|one I know "
+    "least)",
 )
-PRONOUNS = ("it", "it", "it", "this", "that", "that one", "this thing")
+PRONOUNS = ("it", "it", "it", "this", "that", "that one", "this thing", "this name", "the former", "this one")
 JOINTS = (". ", ". ", ". ", ", ", "; ", " - ", " and ", "\n", "! ", ": ", " so ", " but ")
 # Words that ask a kind of question wherever they stand.
 CUES: dict[str, Table] = {
@@ -209,6 +228,15 @@ TRAINED: dict[str, Table] = {
             "(mean|stand for|do)?",
             "(remind me|refresh my memory|jog my memory)(,|:) (what is|what was|what does) {name}( do| again|)(?|)",
             "(Walk me through|Run me through|Break down|Unpack|Demystify) {name}( <briefly>|)(.|)",
+            "(How|In what words|With what words) (would|could|might|should|can) (you|one|somebody|a teacher) "
+            "(<explain>|sum up|teach|sell|introduce|picture) {name}( to me| to us| to a class| to <who>| for "
+            "children|)?",
+            "(How|In what words) (do|did|would) (they|people|the docs) <explain> {name}( to anybody|)?",
+            "(What|Which one thing) (should|must|would) (I|a learner|a newcomer|everybody) "
+            "(know|remember|learn|grasp) about {name}?",
+            "(What|Why) (is|was) {name} (good|useful|helpful|of use|of help)( for| to us|)?",
+            "(imagine|suppose|say) I (had|have) never (seen|used|met) {name}(: what is it|. <explain> it|; what would "
+            "it do for me)(?|)",
         ),
     ),
     "signature": both(
@@ -290,6 +318,10 @@ TRAINED: dict[str, Table] = {
         "(I|We) (wrap|mock|override|subclass|reimplement|stub) {name}( <place>| <when>|)(. Which <inputs> must mine "
         "have|; with what signature|, so what are its parameters)?",
         "(What|Which <inputs>) does (the call|a call|calling) (of |to |){name} (need|require|ask for|take|involve)?",
+        "(From|In|By|With) (the|a) (signature|call|def line|header) of {name}(: which <inputs>| I need the <inputs>|, "
+        "what are the <inputs>)(?|)",
+        "(can|could) (you|anybody|somebody) (complete|fill in|recite|write out|spell out) (the brackets|the "
+        "parentheses|the <inputs>|the call) of {name}?",
     ),
     "module": library(
         "(Which|What) (module|package|file|library|section)( of Python| of the standard library| in the library|) "
@@ -386,6 +418,14 @@ TRAINED: dict[str, Table] = {
         "filed|)?",
         "(Not sure|No idea|I have no clue|We do not know|Unsure) (where|which module) {name} (is from|comes "
         "from|lives|belongs|is in)( to|)(. Tell me|; help|)(.|)",
+        "(Someone|A colleague|<who>) (sent|gave|showed) (me|us) a (line|piece of code|file|script) with {name}( in "
+        "it|)(: from which module|. What import goes with it|; where is it from)(?|)",
+        "(Coming|I come|We come) from (another language|Java|C|school)(, |: |. )(where is|which module has|what do I "
+        "import for) {name}?",
+        "(Reading|Copying|Learning) from (a book|a blog|a friend|old code)(, |: )(where does {name} come from|which "
+        "module is {name} in|what import does {name} need)?",
+        "(Out of|From|Of) (all|the many) modules, which (has|holds|is the one with|do I need for) {name}?",
+        "(a|the) (name|word) {name}(: from which module|, from what module is it|. In which module is it)(?|)",
     ),
     "file": text(
         "Which file is {name} in?",

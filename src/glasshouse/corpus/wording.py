@@ -31,6 +31,10 @@ def text(*wordings: str) -> Table:
     return tuple((wording, ("text",)) for wording in wordings)
 
 
+def words(of: str) -> frozenset[str]:
+    return frozenset(of.split())
+
+
 # Words for one thing, alike in grammar.
 SYNONYMS = {
     "inputs": "arguments|parameters|inputs|values|args|params|operands|keywords|options|argument names",
@@ -127,6 +131,27 @@ CUES: dict[str, Table] = {
     ),
     "file": text("which file", "file", "in what file", "where", "where is", "path", "defined where", "open which file"),
 }  # fmt: skip
+# What really asks a kind of question, in single words.  Others stand in phrasings of one kind only by chance ("line",
+# "would"), and must not be taken for such (`phrasing.Phrasings.distractors`).
+ASKING: dict[str, frozenset[str]] = {
+    "summary": words(
+        "explain explained explanation describe description summary summarise summarize define definition docs "
+        "docstring purpose meaning mean means introduction introduce overview idea effect duty task job point benefit "
+        "useful help helps understand sketch clarify outline characterise illuminate paraphrase tldr eli5"
+    ),
+    "signature": words(
+        "argument arguments args parameter parameters params signature input inputs operands keyword keywords option "
+        "options call called calls calling invoke invoked invoking invocation usage syntax prototype convention "
+        "bracket brackets parenthesis parentheses parens def header defaults optional positional values pass passed "
+        "takes accepts expects accept expect"
+    ),
+    "module": words(
+        "import imports imported importing importerror nameerror module modules package packages library namespace "
+        "where whereabouts whence wheres origin home belong belongs lives live located locate source dependency "
+        "qualified undefined defined"
+    ),
+    "file": words("file files path open defined lives"),
+}
 
 TRAINED: dict[str, Table] = {
     "summary": (
@@ -513,6 +538,7 @@ DEVELOPMENT: dict[str, Table] = {
         "Which part of the standard library provides `{name}`?",
         "where do i find {name}",
         "My script says that {name} is not defined. Which module must I import it from?",
+        "What do I put after `from` to get {name}?",
     ),
     "file": text(
         "In what source file can `{name}` be found?",
@@ -547,7 +573,7 @@ UNSEEN: dict[str, Table] = {
         "Fill in the blanks for me: `{name}(...)`",
     ),
     "module": library(
-        "What do I put after `from` to get {name}?",
+        "I'm at a fresh interpreter prompt and want to use {name}. Tell me the module to load first.",
         "{name} lives where",
         "Someone pasted {name} into our chat without its import. What was it imported from?",
         "Is {name} something I have to import, and if so, out of which package?",

@@ -48,6 +48,8 @@ class AlignConfig(Config):
     offline: PreferenceTrainingConfig | None = None  # DPO or KTO
     online: OnlineConfig | None = None  # GRPO or PPO, rewarded for being right and for not being wrong
     wrong: Annotated[float, Field(lt=0)] = -1.0  # what a wrong answer costs `online`, where a right one earns 1
+    # share of right answers given up so that answers it is unsure of are held back (`doubting`); 0: none are
+    may_withhold: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
 
     @model_validator(mode="after")
     def _check_method(self) -> Self:

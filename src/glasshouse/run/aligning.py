@@ -39,7 +39,8 @@ def align(context: StageContext) -> TrainResult:
     doubted = questions_to_doubt_by(teaching) if config.may_withhold else []
     result = _learn(context, parent, teaching)
     if doubted:
-        learn_doubt(result.checkpoint, doubted, teaching, config.may_withhold, context.terminal)
+        found = learn_doubt(result.checkpoint, doubted, teaching, config.may_withhold, context.terminal)
+        write_json(context.folder / "align.json", {**read_json(context.folder / "align.json"), "doubt": found})
     return result
 
 

@@ -7,8 +7,9 @@ becomes its doubt (`infer.doubt`).  What share that is is the recipe's; the eval
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,26 +39,28 @@ def questions_to_doubt_by(teaching: Teaching) -> list[Question]:
 
 def learn_doubt(
     checkpoint: Path, questions: Sequence[Question], teaching: Teaching, may_withhold: float, terminal: Terminal
-) -> Doubt | None:
-    """Written beside the weights.  None, and nothing written, where hardly any answer is right."""
-    items = evaluate_questions(Engine.load(checkpoint), questions, teaching.refuses, terminal=terminal).items
-    logps = {is_right: [i.logp_sum for i in items if (i.outcome == "right") == is_right and i.outcome != "refused"]
-             for is_right in (True, False)}  # fmt: skip
-    doubt = doubt_of(logps[True], may_withhold)
+) -> Mapping[str, Any]:
+    """What is written beside the weights, in figures; empty, and nothing written, where hardly any answer is right."""
+    engine = Engine.load(checkpoint)
+    engine.doubt = None  # that of an interrupted run
+    items = evaluate_questions(engine, questions, teaching.refuses, terminal=terminal).items
+    right, wrong = ([i.logp_sum for i in items if i.outcome == outcome] for outcome in ("right", "wrong"))
+    doubt = doubt_of(right, may_withhold)
     if doubt is None:
-        terminal.warn("align", f"{len(logps[True])} right answers are too few to learn a doubt from; it has none")
-        return None
-    withheld = {is_right: sum(doubt.holds_back("", logp) for logp in found) for is_right, found in logps.items()}
-    write_doubt(checkpoint, doubt, {
-        "questions": len(items), "right": len(logps[True]), "right_withheld": withheld[True],
-        "wrong": len(logps[False]), "wrong_withheld": withheld[False], "may_withhold": may_withhold,
-    })  # fmt: skip
+        terminal.warn("align", f"{len(right)} right answers are too few to learn a doubt from; it has none")
+        return {}
+    n_right, n_wrong = (sum(doubt.holds_back("", logp) for logp in logps) for logps in (right, wrong))
+    measured = {
+        "questions": len(items), "right": len(right), "right_withheld": n_right, "wrong": len(wrong),
+        "wrong_withheld": n_wrong, "may_withhold": may_withhold,
+    }  # fmt: skip
+    write_doubt(checkpoint, doubt, measured)
     terminal.line(
         "align",
-        f"answers it gives less than {doubt.below:.0%} are held back from now on: {withheld[False]} of "
-        f"{len(logps[False])} wrong ones and {withheld[True]} of {len(logps[True]):,} right ones in other words",
+        f"answers that it gives less than {doubt.below:.0%} are held back from now on: {n_wrong} of {len(wrong)} wrong "
+        f"ones and {n_right} of {len(right):,} right ones in other words",
     )
-    return doubt
+    return {"below": doubt.below, **measured}
 
 
 def doubt_of(right_logps: Sequence[float], may_withhold: float) -> Doubt | None:

@@ -59,8 +59,11 @@ def trust(records: RunRecords) -> Trust | None:
             count = found["honest_refusal"]["count"]
             bars.append((f"Asked about {count:,} names that do not exist{worded}", parts_of(parts)))
     for group, asked in UNKNOWN.items():
-        if score := _by_name(mapping(last.get(group))).get("honest_refusal"):
-            parts = [("said it does not know", score["value"], "plain"), ("guessed", 1 - score["value"], "bad")]
+        found = _by_name(mapping(last.get(group)))
+        if score := found.get("honest_refusal"):
+            known, unsure = score["value"], _value(found, "unsure_made_up")
+            parts = [("said it does not know", known, "plain"), ("not sure", unsure, "plain"),
+                     ("guessed", 1 - known - unsure, "bad")]  # fmt: skip
             bars.append((asked.format(count=score["count"]), parts_of(parts)))
     if not bars:
         return None
@@ -108,6 +111,7 @@ FAULTS = {
     "wrong": "Wrong, said as if it were true",
     "invented": "Invented for a name that does not exist",
     "refused": "Refused although it was taught",
+    "unsure": "Held back, for it was not sure of it",
 }
 
 
@@ -125,4 +129,5 @@ def _faults(result: Record) -> list[ExampleGroup]:
 
 
 def _example(item: Record) -> Example:
-    return Example(str(item.get("prompt", "")), str(item.get("text", "")), str((item.get("expected") or [""])[0]))
+    said = item.get("withheld") or item.get("text", "")
+    return Example(str(item.get("prompt", "")), str(said), str((item.get("expected") or [""])[0]))

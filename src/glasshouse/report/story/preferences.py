@@ -113,6 +113,10 @@ def _facts(result: Record, curve: Sequence[Record]) -> Iterator[tuple[str, str]]
     if result.get("kl") is not None:
         of = "nats an answer, at most" if result["method"] == "best_of_n" else "nats a token"
         yield "moved away from the model before", f"{format_number(result['kl'])} {of}"
+    if doubt := mapping(result.get("doubt")):
+        yield "answers held back from now on: given less than", format_share(doubt["below"])
+        yield "of its wrong answers in other words", f"{doubt['wrong_withheld']:,} of {doubt['wrong']:,} held back"
+        yield "of its right ones", f"{doubt['right_withheld']:,} of {doubt['right']:,} held back"
     if gaps := [value for r in curve if (value := mapping(r.get("metrics")).get(GAP)) is not None]:
         yield "sampling and training agree on a token within", f"{format_number(max(gaps))} nats"
 

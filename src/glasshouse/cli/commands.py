@@ -199,7 +199,7 @@ def chat(
     """
     from glasshouse.cli.talk import chat_loop
 
-    chat_loop(model, system, sampling.to_json(), history, holding.to_json(), doubts=doubt)
+    chat_loop(model, system, sampling.to_json(), history, doubt, holding.to_json())
 
 
 @app.command

@@ -34,8 +34,8 @@ def open_engine(model: Path, holding: Mapping[str, Any]) -> "Engine":
 
 
 def chat_loop(
-    model: Path, system: str | None, sampling: Mapping[str, Any], has_history: bool | None, holding: Mapping[str, Any],
-    *, doubts: bool = True,
+    model: Path, system: str | None, sampling: Mapping[str, Any], has_history: bool | None, doubts: bool,
+    holding: Mapping[str, Any],
 ) -> None:  # fmt: skip
     """Read questions from the terminal (or a pipe) and stream the answers until the input ends."""
     start_torch()

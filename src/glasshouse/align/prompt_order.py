@@ -23,7 +23,7 @@ from glasshouse.core.seeds import numpy_generator
 
 @dataclass(frozen=True)
 class Turn:
-    """Whose turn it is: who stands at `place` when all are asked for the `epoch`-th time, and who is settled by then."""
+    """Who is asked next: whoever stands at `place` in the order of `epoch`; and who is settled by then."""
 
     epoch: int
     place: int

@@ -185,8 +185,8 @@ class RolloutLoader:
             return _Iteration.of(*found)
         if iteration > 0 and self.config.skip_settled:
             raise CheckpointError(
-                f"{path}: which prompts were settled when this run stopped is {'of other settings' if found else 'gone'}, "
-                f"so iteration {iteration} cannot ask the same. Put the file back, or start the stage anew."
+                f"{path}: what says which prompts are settled is {'of other settings' if found else 'gone'}, so iteration "
+                f"{iteration} cannot ask what it would have asked. Put the file back, or start the stage anew."
             )
         return None
 

@@ -196,7 +196,7 @@ def test_lost_rollouts_that_say_who_is_settled(tmp_path: Path, parent: Path) -> 
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, parent, config, reward=StopsAfter(2))  # the checkpoint of step 4 is between two iterations
     (tmp_path / "run/align/rollouts/iteration-00000001.safetensors").unlink()
-    with pytest.raises(CheckpointError, match="prompts are settled is gone"):
+    with pytest.raises(CheckpointError, match="settled is gone"):
         train(tmp_path, parent, config)
 
 

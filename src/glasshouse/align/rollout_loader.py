@@ -185,7 +185,7 @@ class RolloutLoader:
             return _Iteration.of(*found)
         if iteration > 0 and self.config.skip_settled:
             raise CheckpointError(
-                f"{path}: what says which prompts are settled is {'of other settings' if found else 'gone'}, so iteration "
+                f"{path}: what says who is settled is {'of other settings' if found else 'gone'}, so iteration "
                 f"{iteration} cannot ask what it would have asked. Put the file back, or start the stage anew."
             )
         return None

@@ -3,6 +3,7 @@
 Three stages, all Glasshouse's own: pretraining on counting and sums of small or round numbers, fine-tuning on a few of
 the 16,200 problems, then GRPO with nothing but "right" or "wrong".  Held-out problems are in none of them;
 settings were sought on another draw of them (seed 0).
+What fine-tuning hardly shows, GRPO cannot find: see `N_SHORT`.
 pass@1 is the share of held-out problems that the likeliest answer solves.
 
     python benchmarks/arithmetic.py [GRPO_ITERATIONS]
@@ -43,9 +44,14 @@ from glasshouse.train import TrainConfig, Trainer
 
 SEED = 1
 N_HELD_OUT, N_TAUGHT = 500, 2000
+# Of those taught, with an answer of one digit, as "58-63=-5"; among all problems it is a tenth.  Where only a tenth is
+# taught, the right answer has a probability near 1 % when GRPO begins, "stop after one digit" is wrong nine times of
+# ten and is unlearned before it can be told apart, and pass@1 ends below 90 %: all but these
+N_SHORT = 660
 PRETRAIN_STEPS, FINETUNE_STEPS, N_ITERATIONS = 300, 150, 5000
 BATCH_TOKENS = 1024  # of the two stages before it
 N_PROMPTS, N_ANSWERS = 32, 8
+SKIP_SETTLED = 0.9  # what was right eight times of eight is asked a tenth as often
 # AdamW at 1e-3 unlearns at first (pass@1 35 -> 20 % in 40 iterations); at 3e-4 it gains 12 points of sampled reward in
 # 200 iterations; Muon at 2e-3 as much in 150
 OPTIM = OptimConfig(matrix_lr=2e-3, embedding_lr=3e-4, head_lr=3e-4, vector_lr=3e-4)
@@ -58,6 +64,14 @@ def problems(seed: int = 0) -> list[Question]:
              for a in range(10, 100) for b in range(10, 100) for sign in "+-"]  # fmt: skip
     random.Random(seed).shuffle(texts)
     return [Question(text, text, (str(answer),)) for text, answer in texts]
+
+
+def taught(questions: Sequence[Question]) -> list[Question]:
+    """The first `N_SHORT` with an answer of one digit, and the first of the others."""
+    is_short = [len(q.answers[0].lstrip("-")) == 1 for q in questions]
+    short = [q for q, is_one in zip(questions, is_short) if is_one]
+    other = [q for q, is_one in zip(questions, is_short) if not is_one]
+    return short[:N_SHORT] + other[: N_TAUGHT - N_SHORT]
 
 
 def documents(n: int, seed: int = 0) -> Iterator[str]:
@@ -83,8 +97,8 @@ class Arithmetic:
     def __init__(self, folder: Path, *, seed: int = 0, d_model: int = 128, n_layers: int = 3) -> None:
         self.run, self.seed = RunDirectory(folder).create(), seed
         asked = problems(seed)
-        self.held_out, self.taught = asked[:N_HELD_OUT], asked[N_HELD_OUT : N_HELD_OUT + N_TAUGHT]
-        self.asked = asked[N_HELD_OUT:]  # by GRPO, which is not told the answers
+        self.held_out, self.asked = asked[:N_HELD_OUT], asked[N_HELD_OUT:]  # GRPO is not told the answers
+        self.taught = taught(self.asked)
         texts = ["0123456789+-= "]
         self.tokenizer = train_tokenizer(texts, TokenizerConfig(kind="char", vocab_size=64, has_role_tokens=True))
         self.shape = ModelConfig(
@@ -114,7 +128,9 @@ class Arithmetic:
     def reinforce(self, parent: Path, n_iterations: int = N_ITERATIONS, **changes: Any) -> Path:
         settings: dict[str, Any] = {
             "n_iterations": n_iterations,
-            "rollout": RolloutConfig(n_prompts=N_PROMPTS, n_answers=N_ANSWERS, max_tokens=MAX_ANSWER_TOKENS),
+            "rollout": RolloutConfig(
+                n_prompts=N_PROMPTS, n_answers=N_ANSWERS, max_tokens=MAX_ANSWER_TOKENS, skip_settled=SKIP_SETTLED
+            ),
             "grpo": GRPOConfig(clip_high=0.28),
             "optim": OPTIM,
             "schedule": ScheduleConfig(kind="linear", warmup_steps=10),

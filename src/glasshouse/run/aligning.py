@@ -81,7 +81,7 @@ def _from_own_answers(
         seed = derive_seed(context.recipe.seed, "align")
         asked = fresh_conversations(teaching, config.n_questions)
         answered = answer_questions(Engine.load(parent), asked, teaching, config.temperature, seed)
-        by_sort = preferences_from(answered)
+        by_sort = preferences_from(answered, config.faults)
         write_preferences(kept, [p for preferences in by_sort.values() for p in preferences])
         write_conversations(right, examples_from(answered))
         write_json(context.folder / ABOUT, {

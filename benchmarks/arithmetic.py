@@ -2,7 +2,8 @@
 
 Three stages, all Glasshouse's own: pretraining on counting and sums of small or round numbers, fine-tuning on a few of
 the 16,200 problems, then GRPO with nothing but "right" or "wrong".  Held-out problems are in none of them;
-settings were sought on another draw of them (seed 0).
+settings were sought on other draws of them (seeds 0 to 3).
+What fine-tuning hardly shows, GRPO cannot find: see `N_SHORT`.
 pass@1 is the share of held-out problems that the likeliest answer solves.
 
     python benchmarks/arithmetic.py [GRPO_ITERATIONS]
@@ -41,11 +42,17 @@ from glasshouse.optim import OptimConfig, ScheduleConfig
 from glasshouse.tokenizer import TokenizerConfig, train_tokenizer
 from glasshouse.train import TrainConfig, Trainer
 
-SEED = 1
+SEED = 5
 N_HELD_OUT, N_TAUGHT = 500, 2000
-PRETRAIN_STEPS, FINETUNE_STEPS, N_ITERATIONS = 300, 150, 5000
+# Of those taught, with an answer of one digit, as "58-63=-5"; among all problems it is a tenth.  Where only a tenth is
+# taught, the right answer has a probability near 1 % when GRPO begins, "stop after one digit" is wrong nine times of
+# ten and is unlearned before it can be told apart, and pass@1 ends below 90 %: all but these
+N_SHORT = 660
+PRETRAIN_STEPS, FINETUNE_STEPS, N_ITERATIONS = 300, range(100, 260, 5), 5000
+START = 0.25  # of what GRPO will ask, solved when it begins
 BATCH_TOKENS = 1024  # of the two stages before it
 N_PROMPTS, N_ANSWERS = 32, 8
+SKIP_SETTLED = 0.9  # what was right eight times of eight is asked a tenth as often
 # AdamW at 1e-3 unlearns at first (pass@1 35 -> 20 % in 40 iterations); at 3e-4 it gains 12 points of sampled reward in
 # 200 iterations; Muon at 2e-3 as much in 150
 OPTIM = OptimConfig(matrix_lr=2e-3, embedding_lr=3e-4, head_lr=3e-4, vector_lr=3e-4)
@@ -58,6 +65,14 @@ def problems(seed: int = 0) -> list[Question]:
              for a in range(10, 100) for b in range(10, 100) for sign in "+-"]  # fmt: skip
     random.Random(seed).shuffle(texts)
     return [Question(text, text, (str(answer),)) for text, answer in texts]
+
+
+def taught(questions: Sequence[Question]) -> list[Question]:
+    """The first `N_SHORT` with an answer of one digit, and the first of the others."""
+    is_short = [len(q.answers[0].lstrip("-")) == 1 for q in questions]
+    short = [q for q, is_one in zip(questions, is_short) if is_one]
+    other = [q for q, is_one in zip(questions, is_short) if not is_one]
+    return short[:N_SHORT] + other[: N_TAUGHT - N_SHORT]
 
 
 def documents(n: int, seed: int = 0) -> Iterator[str]:
@@ -83,8 +98,8 @@ class Arithmetic:
     def __init__(self, folder: Path, *, seed: int = 0, d_model: int = 128, n_layers: int = 3) -> None:
         self.run, self.seed = RunDirectory(folder).create(), seed
         asked = problems(seed)
-        self.held_out, self.taught = asked[:N_HELD_OUT], asked[N_HELD_OUT : N_HELD_OUT + N_TAUGHT]
-        self.asked = asked[N_HELD_OUT:]  # by GRPO, which is not told the answers
+        self.held_out, self.asked = asked[:N_HELD_OUT], asked[N_HELD_OUT:]  # GRPO is not told the answers
+        self.taught = taught(self.asked)
         texts = ["0123456789+-= "]
         self.tokenizer = train_tokenizer(texts, TokenizerConfig(kind="char", vocab_size=64, has_role_tokens=True))
         self.shape = ModelConfig(
@@ -103,18 +118,28 @@ class Arithmetic:
         loader = PackedLoader(shard, 64, BATCH_TOKENS, self.seed)
         return self._train("pretrain", Transformer(self.shape, seed=self.seed), loader, n_steps, 0.02)
 
-    def finetune(self, parent: Path, n_steps: int = FINETUNE_STEPS) -> Path:
+    def finetune(self, parent: Path) -> Path:
+        """The least of some lengths after which a share `START` of what GRPO will ask is solved: seeds differ much."""
+        for n_steps in FINETUNE_STEPS:
+            checkpoint = self.finetune_for(parent, n_steps)
+            if self.pass_at_1(checkpoint, self.asked[:N_HELD_OUT]) >= START:
+                break
+        return checkpoint
+
+    def finetune_for(self, parent: Path, n_steps: int) -> Path:
         model, tokenizer = load_model(parent)
         encoded = encode_conversations(conversations(self.taught), tokenizer)
         loader = ConversationLoader(
             encoded, 64, BATCH_TOKENS, self.seed, tokenizer_hash=tokenizer.hash, pad_id=tokenizer.end_of_text_id
         )
-        return self._train("sft", model, loader, n_steps, 0.01)
+        return self._train(f"sft-{n_steps}", model, loader, n_steps, 0.01)
 
     def reinforce(self, parent: Path, n_iterations: int = N_ITERATIONS, **changes: Any) -> Path:
         settings: dict[str, Any] = {
             "n_iterations": n_iterations,
-            "rollout": RolloutConfig(n_prompts=N_PROMPTS, n_answers=N_ANSWERS, max_tokens=MAX_ANSWER_TOKENS),
+            "rollout": RolloutConfig(
+                n_prompts=N_PROMPTS, n_answers=N_ANSWERS, max_tokens=MAX_ANSWER_TOKENS, skip_settled=SKIP_SETTLED
+            ),
             "grpo": GRPOConfig(clip_high=0.28),
             "optim": OPTIM,
             "schedule": ScheduleConfig(kind="linear", warmup_steps=10),
@@ -126,9 +151,10 @@ class Arithmetic:
         )  # fmt: skip
         return result.checkpoint
 
-    def pass_at_1(self, checkpoint: Path) -> float:
+    def pass_at_1(self, checkpoint: Path, questions: Sequence[Question] | None = None) -> float:
+        """On what is held out, or on other questions."""
         model, tokenizer = load_model(checkpoint)
-        asked = [Prompt.of(q) for q in self.held_out]
+        asked = [Prompt.of(q) for q in questions or self.held_out]
         judged = judge_answers(model, tokenizer, asked, make_reward(["exact"]), MAX_ANSWER_TOKENS)
         return sum(answer.reward for answer in judged) / len(judged)
 

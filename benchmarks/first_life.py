@@ -1,8 +1,10 @@
 """The first life measured whole: the quickstart as a user runs it, twenty kills, start-up, the checks.
 
-    python benchmarks/first_life.py            about half an hour on two cores, with nothing beside it
+    python benchmarks/first_life.py                          about half an hour on two cores, with nothing beside it
+    python benchmarks/first_life.py --only quickstart help   some parts; the other rows stay as they are in the result
 
-Every figure is read from the run's own records or from the clock around a real command.
+Parts: quickstart, kills, help, checks.  Every figure is read from the run's own records or from the clock around a real
+command.
 """
 
 import argparse
@@ -19,27 +21,32 @@ import time
 from pathlib import Path
 from typing import Any
 
-from record import ROOT, Figure, write_result
+from record import ROOT, Figure, measure_parts
 
 GLASS = [sys.executable, "-m", "glasshouse.cli.main"]
 N_KILLS = 20
 RATES = {"exact": "exact answers", "honest_refusal": "made-up names honestly refused",
-         "refused_known": "known names wrongly refused", "wrong": "confidently wrong on known names"}  # fmt: skip
+         "refused_known": "known names wrongly refused", "wrong": "confidently wrong on known names",
+         "unsure_known": "known names, answer held back as not sure"}  # fmt: skip
 KILL_SETTINGS = ["--set", "pretrain.steps=400", "--set", "sft.steps=300", "--set", "pretrain.checkpoint_every_s=1",
                  "--set", "sft.checkpoint_every_s=1"]  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", choices=("quickstart", "kills", "help", "checks"))
     parser.add_argument("--run", type=Path, help="read this finished quickstart instead of growing one")
     parser.add_argument("--checks-minutes", type=float, help="what a green `make test` took, where it was timed before")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        figures = quickstart_figures(arguments.run, Path(folder))
-        figures += [kill_figure(Path(folder)), help_figure()]
     minutes = arguments.checks_minutes
-    figures.append(checks_figure(*(timed_checks() if minutes is None else (minutes, True))))
-    write_result("first_life", figures)
+    with tempfile.TemporaryDirectory() as folder:
+        parts = {
+            "quickstart": lambda: quickstart_figures(arguments.run, Path(folder)),
+            "kills": lambda: [kill_figure(Path(folder))],
+            "help": lambda: [help_figure()],
+            "checks": lambda: [checks_figure(*(timed_checks() if minutes is None else (minutes, True)))],
+        }
+        measure_parts("first_life", parts, arguments.only)
 
 
 def quickstart_figures(known: Path | None, folder: Path) -> list[Figure]:
@@ -65,8 +72,9 @@ def quickstart_figures(known: Path | None, folder: Path) -> list[Figure]:
         share("exact answers on held-out phrasings, unseen", rate["exact"], ">= 90 %", lambda v: v >= 0.90),
         share("made-up names honestly refused", rate["honest_refusal"], ">= 92 %", lambda v: v >= 0.92),
         share("known names wrongly refused", rate["refused_known"], "<= 4 %", lambda v: v <= 0.04),
-        share("confidently wrong on known names", rate["wrong"], None, None),
-        *[share(f"in the phrasings of development: {what}", tuned[name], None, None) for name, what in RATES.items()],
+        *[share(RATES[name], rate[name], None, None) for name in ("wrong", "unsure_known") if name in rate],
+        *[share(f"in the phrasings of development: {what}", tuned[name], None, None)
+          for name, what in RATES.items() if name in tuned],
         *[share(f"exact answers: {kind}", by(scores, "exact"), None, None)
           for kind, scores in evals["groups"]["kind"].items() if by(scores, "exact")],
         Figure("bits per byte on held-out text after pretraining",

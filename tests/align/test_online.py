@@ -38,6 +38,9 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return parent_of(tmp_path_factory.mktemp("parent"))
 
 
+SKIPPING = RolloutConfig(n_prompts=2, n_answers=2, max_tokens=1, skip_settled=0.9)  # half of the groups are alike
+
+
 class StopsAfter(LetterReward):
     """The power goes when answers are judged for the n-th time."""
 
@@ -66,7 +69,8 @@ def metrics(root: Path) -> list[tuple[int, dict[str, float]]]:
 @pytest.mark.parametrize("changes", [
     {"grpo": GRPOConfig(kl_weight=0.1)},
     {"method": "ppo", "n_passes": 2, "n_minibatches": 1, "ppo": PPOConfig(kl_target=0.1, kl_horizon=20)},
-], ids=["grpo", "ppo"])  # fmt: skip
+    {"rollout": SKIPPING},
+], ids=["grpo", "ppo", "skipping"])  # fmt: skip
 def test_interrupted_equals_uninterrupted(tmp_path: Path, parent: Path, changes: dict[str, Any]) -> None:
     """Killed between checkpoints, and within an iteration (a checkpoint every 3 steps, 2 steps an iteration)."""
     config = config_of(**changes)
@@ -117,7 +121,7 @@ def test_engine_and_trainer_agree(tmp_path: Path) -> None:
 def test_too_large_a_gap_is_an_error(parent: Path) -> None:
     """Half of the tokens off by 0.1 nats are 0.05 in the mean; what is not finite says nothing either way."""
     model, tokenizer = load_model(parent)
-    sampled = sample(model, tokenizer, PromptSet(PROMPTS, tokenizer, 40, 0), CONFIG.rollout, 0)
+    sampled = sample(model, tokenizer, PromptSet(PROMPTS, tokenizer, 40, 0), [2, 0], CONFIG.rollout, 0)
     assert logp_gap(model, sampled.rows, sampled.logp_BT, CONFIG.rollout).largest < 1e-4
     shifted = sampled.logp_BT + 0.1 * (torch.arange(sampled.logp_BT.shape[1]) % 2)
     shifted[0] = torch.nan
@@ -165,6 +169,37 @@ def test_lost_rollouts_within_an_iteration(tmp_path: Path, parent: Path) -> None
         train(tmp_path, parent)
 
 
+class OneIsRight:
+    """Whatever is answered to "a" is right, and nothing else; who was asked is written down."""
+
+    name = "one"
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, exchanges: Any) -> list[float]:
+        self.asked += [e.prompt[-1].content for e in exchanges]
+        return [float(e.prompt[-1].content == "a") for e in exchanges]
+
+
+@pytest.mark.parametrize(("skip", "least", "most"), [(0.0, 8, 8), (0.9, 1, 5)])
+def test_settled_prompts_are_asked_less(tmp_path: Path, parent: Path, skip: float, least: int, most: int) -> None:
+    """12 iterations ask 24 times, 8 times each of three where nobody is passed over."""
+    reward = OneIsRight()
+    rollout = SKIPPING.model_copy(update={"skip_settled": skip})
+    train(tmp_path, parent, config_of(n_iterations=12, n_minibatches=1, rollout=rollout), reward=reward)
+    assert least <= reward.asked[: 24 * 2].count("a") / 2 <= most
+
+
+def test_lost_rollouts_that_say_who_is_settled(tmp_path: Path, parent: Path) -> None:
+    config = config_of(rollout=SKIPPING, checkpoint_every=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, parent, config, reward=StopsAfter(2))  # the checkpoint of step 4 is between two iterations
+    (tmp_path / "run/align/rollouts/iteration-00000001.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="settled is gone"):
+        train(tmp_path, parent, config)
+
+
 class TwoNumbers:
     name = "two"
 
@@ -198,6 +233,7 @@ def test_bad_input(tmp_path: Path, parent: Path, options: Any, error: type[Excep
 
 @pytest.mark.parametrize(("changes", "words"), [
     ({"rollout": {"n_answers": 1}}, "at least 2"),
+    ({"rollout": {"skip_settled": 1.0}}, "less than 1"),
     ({"rollout": {"n_prompts": 1, "n_answers": 2}, "n_minibatches": 3}, "more than the 2 answers"),
     ({"metod": "ppo"}, 'Did you mean "method"'),
 ])  # fmt: skip

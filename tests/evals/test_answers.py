@@ -7,8 +7,8 @@ from glasshouse.core.errors import DataError
 from glasshouse.core.records import Question
 from glasshouse.core.terminal import Terminal
 from glasshouse.evals import RefusalPattern, evaluate_questions
-from glasshouse.evals.answers import N_ITEMS_SAVED, N_SPARE_TOKENS
-from glasshouse.infer import Engine
+from glasshouse.evals.answers import N_ITEMS_SAVED, N_SPARE_TOKENS, judge, scores_of
+from glasshouse.infer import Completion, Engine
 
 REFUSAL = "I do not know of `{}` in the standard library."
 
@@ -118,3 +118,12 @@ def test_questions_that_do_not_fit_are_told_apart(scripted):
 def test_no_questions(scripted):
     with pytest.raises(DataError, match="no questions"):
         evaluate_questions(scripted(lambda p: ""), [])
+
+
+def test_what_is_held_back_is_neither_wrong_nor_refused() -> None:
+    held = Completion((1,), "I am not sure.", "stop", (-2.0,), withheld="csv")
+    items = [judge(q, q.answers or ("x",), held, RefusalPattern()) for q in (real("c", "json"), made_up("e"))]
+    assert [i.outcome for i in items] == ["unsure", "unsure"] and items[0].withheld == "csv"
+    found = {s.name: s.value for s in scores_of(items)}
+    assert found["unsure_known"] == found["unsure_made_up"] == 1.0
+    assert found["wrong"] == found["refused_known"] == found["honest_refusal"] == 0.0

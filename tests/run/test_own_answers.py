@@ -62,7 +62,7 @@ def test_a_fault_of_each_sort_gives_its_preference_and_right_answers_stay_exampl
         Answered(MADE_UP, MADE_UP.messages[-1].content, "right"),
     ]
     assert outcomes(answered) == {"right": 10, "wrong": 1, "refused": 1, "invented": 5}
-    found = preferences_from(answered)
+    found = preferences_from(answered, ("wrong", "refused", "invented"))
     assert {sort: len(pairs) for sort, pairs in found.items()} == {
         "true over wrong": 1, "true over I do not know": 1, "I do not know over wrong": 5,
     }  # fmt: skip
@@ -72,6 +72,7 @@ def test_a_fault_of_each_sort_gives_its_preference_and_right_answers_stay_exampl
         doubted.prompt == KNOWN.messages[:-1] and doubted.chosen == "It is in shutil." and is_refusal(doubted.rejected)
     )
     assert examples_from(answered) == [KNOWN] * 9 + [MADE_UP]
+    assert list(preferences_from(answered, ("refused",))) == ["true over I do not know"]
 
 
 def test_fresh_questions_are_not_those_of_training_and_greetings_are_left_out() -> None:

@@ -7,7 +7,7 @@ import pydantic
 import pytest
 
 from glasshouse.evals.json_schema import fits
-from glasshouse.infer import Engine
+from glasshouse.infer import Doubt, Engine
 from glasshouse.serve.template import chat_prompt
 
 from .conftest import MODEL, Running, Scripted, running
@@ -248,3 +248,14 @@ def test_the_result_of_a_call_goes_back(server: Running) -> None:
     assert answer.usage.prompt_tokens > alone.usage.prompt_tokens + 10  # type: ignore[union-attr]
     again: Any = [*HI, alone.choices[0].message, *HI]  # a message of the client's own type goes back as it is
     assert server.client.chat.completions.create(model=MODEL, messages=again, max_tokens=3).choices
+
+
+def test_a_model_that_doubts_holds_back_what_is_not_asked_for_word_for_word(engine: Engine) -> None:
+    doubting = Engine(engine.model, engine.tokenizer)
+    doubting.doubt = Doubt(below=0.999, says="Not sure.")
+    with running(doubting) as server:
+        ask = server.client.chat.completions.create
+        options: Any = {"model": MODEL, "messages": HI, "temperature": 0, "max_tokens": 6}
+        assert ask(**options).choices[0].message.content == "Not sure."
+        assert assembled(ask(**options, stream=True))[0]["text"] == "Not sure."
+        assert ask(**options, logprobs=True).choices[0].message.content != "Not sure."

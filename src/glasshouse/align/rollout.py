@@ -1,9 +1,9 @@
 """Rollouts: several answers to each of some prompts, sampled by the engine, with the log-probability of every token.
 
 Shapes: B answers (G to each of P prompts, group by group), T target positions.  Units: nats, rewards, seconds.
-What is sampled is a pure function of (weights, seed, iteration): each answer has its own seed, and an answer does not
-depend on its neighbours.  The engine's log-probabilities are compared with the trainer's: learning from samples is
-right only while both agree on what was sampled from, so the difference is recorded and bounded.
+What is sampled is a pure function of (weights, seed, iteration, prompts asked): each answer has its own seed, and an
+answer does not depend on its neighbours.  The engine's log-probabilities are compared with the trainer's: learning from
+samples is right only while both agree on what was sampled from, so the difference is recorded and bounded.
 Answers are sampled in lockstep (`infer.lockstep`: to the bit what the engine says, without its bookkeeping).  Native
 weights are packed anew for every iteration: 7 ms of the 46 ms that 64 answers of 16 tokens then take with 0.9 M
 parameters, against 157 ms by the torch runner (CPU time of one thread).
@@ -16,11 +16,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from glasshouse.align.prompt_order import PromptOrder
 from glasshouse.batch import LMBatch
 from glasshouse.core.config import Config
 from glasshouse.core.errors import ConfigError, DataError, TrainingError
 from glasshouse.core.records import Message, Question
-from glasshouse.core.seeds import derive_seed, numpy_generator
+from glasshouse.core.seeds import derive_seed
 from glasshouse.infer import Completion, Engine, chat_ids
 from glasshouse.infer.lockstep import blocks_needed, sample_together
 from glasshouse.infer.native import best_runner
@@ -36,6 +37,7 @@ class RolloutConfig(Config):
     n_prompts: int = Field(default=16, gt=0)  # an iteration
     n_answers: int = Field(default=8, gt=0)  # to each prompt
     max_tokens: int = Field(default=64, gt=0)  # of an answer
+    skip_settled: float = Field(default=0.0, ge=0, lt=1)  # probability to pass over who was right: `prompt_order`
     temperature: float = Field(default=1.0, gt=0)  # nothing else shapes the distribution: its log-probability is known
     ignores_end: bool = False  # go on after the tokens that end an answer: for measuring
     check_every: int = Field(default=10, gt=0)  # iterations; in these the trainer computes log-probabilities too ...
@@ -66,12 +68,12 @@ class Sampled:
 
 
 class PromptSet:
-    """Encoded prompts, and which of them an iteration asks: all in random order, then all again in another."""
+    """Encoded prompts, and the order in which they are asked."""
 
     def __init__(self, prompts: Sequence[Prompt], tokenizer: Tokenizer, max_seq_len: int, seed: int) -> None:
         if not prompts:
             raise DataError("there are no prompts to learn from; give at least one")
-        self.prompts, self.seed = prompts, seed
+        self.prompts, self.seed, self.order = prompts, seed, PromptOrder(len(prompts), seed)
         self.ids = [chat_ids(tokenizer, prompt.messages) for prompt in prompts]
         longest = max(self.ids, key=len)
         if len(longest) >= max_seq_len:
@@ -80,27 +82,18 @@ class PromptSet:
                 f"prompt {at} ({prompts[at].messages[-1].content[:60]!r}) takes {len(longest)} tokens, but the model's "
                 f"context is {max_seq_len}: no room for an answer. Leave it out or shorten it."
             )
-        self._order: tuple[int, list[int]] | None = None
-
-    def chosen(self, iteration: int, n: int) -> list[int]:
-        """Numbers of the prompts of an iteration; one is asked again only after all others."""
-        return [self._at(place) for place in range(iteration * n, (iteration + 1) * n)]
-
-    def _at(self, place: int) -> int:
-        epoch, index = divmod(place, len(self.prompts))
-        if self._order is None or self._order[0] != epoch:
-            order = numpy_generator(self.seed, "prompts", epoch).permutation(len(self.prompts))
-            self._order = (epoch, order.tolist())
-        return self._order[1][index]
 
 
 def sample(
-    model: Transformer, tokenizer: Tokenizer, prompts: PromptSet, config: RolloutConfig, iteration: int
-) -> Sampled:
-    """The iteration's answers.  The last token of an answer that ended is the one that ended it, and is learned too."""
-    chosen = prompts.chosen(iteration, config.n_prompts)
+    model: Transformer, tokenizer: Tokenizer, prompts: PromptSet, asked: Sequence[int], config: RolloutConfig,
+    iteration: int,
+) -> Sampled:  # fmt: skip
+    """Answers to the prompts numbered `asked`.
+
+    The last token of an answer that ended is the one that ended it, and is learned too.
+    """
     size = max(1, MAX_TOGETHER // config.n_answers)
-    parts = [[prompts.ids[n] for n in chosen[at : at + size]] for at in range(0, len(chosen), size)]
+    parts = [[prompts.ids[n] for n in asked[at : at + size]] for at in range(0, len(asked), size)]
     n_blocks = max(blocks_needed(part, config.n_answers, config.max_tokens, BLOCK_SIZE) for part in parts)
     runner = best_runner(model, n_blocks=n_blocks)
     completions: list[Completion] = []
@@ -111,7 +104,7 @@ def sample(
             max_tokens=config.max_tokens, temperature=config.temperature, max_seq_len=model.config.max_seq_len,
             end_ids=() if config.ignores_end else tokenizer.end_ids,
         )  # fmt: skip
-    prompt_B = [n for n in chosen for _ in range(config.n_answers)]
+    prompt_B = [n for n in asked for _ in range(config.n_answers)]
     rows, logp_BT = rows_of([prompts.ids[n] for n in prompt_B], completions, tokenizer.end_of_text_id)
     return Sampled(rows, logp_BT, prompt_B, completions)
 

@@ -21,6 +21,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from glasshouse.align.methods import Method, State, logps_of
+from glasshouse.align.prompt_order import Turn
 from glasshouse.align.rewards import Exchange, Reward, rewards_of
 from glasshouse.align.rollout import LogpGap, PromptSet, RolloutConfig, Sampled, SampledFrom, logp_gap, sample
 from glasshouse.batch import Cursor, RolloutBatch
@@ -57,6 +58,11 @@ class IterationRecord:
 class _Iteration:
     record: IterationRecord
     batch: RolloutBatch
+    turn: Turn  # of the iteration after it
+
+    @staticmethod
+    def of(about: Mapping[str, Any], batch: RolloutBatch) -> "_Iteration":
+        return _Iteration(IterationRecord.from_json(about["record"]), batch, Turn.from_json(about["turn"]))
 
 
 class RolloutLoader:
@@ -125,7 +131,7 @@ class RolloutLoader:
     def _enter(self, cursor: Cursor) -> _Iteration:
         entered = self._entered
         if entered is None or entered.record.iteration != cursor.epoch:
-            before = entered.record.state if entered and entered.record.iteration == cursor.epoch - 1 else None
+            before = entered if entered and entered.record.iteration == cursor.epoch - 1 else None
             self._entered = entered = self._load(cursor) or self._make(cursor, before)
             self.tell(entered.record)
         return entered
@@ -141,7 +147,7 @@ class RolloutLoader:
                 cursor.index > 0 or about["weights"] == weights_checksum(self.model)
             )
             if is_ours:
-                return _Iteration(IterationRecord.from_json(about["record"]), batch)
+                return _Iteration.of(about, batch)
         if cursor.index > 0:
             raise CheckpointError(
                 f"{path}: the answers that this iteration learns from are {'of other settings' if found else 'gone'}, "
@@ -149,24 +155,40 @@ class RolloutLoader:
             )
         return None
 
-    def _make(self, cursor: Cursor, before: State | None) -> _Iteration:
-        if before is None and cursor.epoch > 0:
-            found = _read(self.path(cursor.epoch - 1)) if self.path(cursor.epoch - 1).exists() else None
-            before = found[0]["record"]["state"] if found else None
+    def _make(self, cursor: Cursor, before: _Iteration | None) -> _Iteration:
+        before = before or self._before(cursor.epoch)
         checksum = weights_checksum(self.model)
-        sampled = sample(self.model, self.tokenizer, self.prompts, self.config, cursor.epoch)
+        turn = before.turn if before else self.prompts.order.at(cursor.epoch * self.config.n_prompts)
+        asked, turn = self.prompts.order.take(turn, self.config.n_prompts, self.config.skip_settled)
+        sampled = sample(self.model, self.tokenizer, self.prompts, asked, self.config, cursor.epoch)
         gap = self._gap(sampled) if self._is_checked(cursor.epoch) else None
         reward_B = torch.tensor(self._rewards(sampled))
+        turn = turn.after(asked, reward_B.view(-1, self.config.n_answers))
         batch = RolloutBatch(
             sampled.rows, sampled.logp_BT, torch.zeros_like(sampled.logp_BT), reward_B, torch.ones_like(reward_B)
         )
-        batch, state = self.method.prepare(self.model, batch, before)
+        batch, state = self.method.prepare(self.model, batch, before.record.state if before else None)
         record = self._record(cursor.epoch, sampled, batch, gap, state)
-        about = {"identity": self._identity, "weights": checksum, "record": asdict(record)}
+        about = {
+            "identity": self._identity, "weights": checksum, "record": asdict(record), "turn": turn.to_json(),
+        }  # fmt: skip
         # where nothing but the weights decides, a file that a power cut took can be made again
-        is_durable = self.steps_per_iteration > 1 or bool(state)
+        is_durable = self.steps_per_iteration > 1 or bool(state) or self.config.skip_settled > 0
         _write(self.path(cursor.epoch), about, batch, is_durable)
-        return _Iteration(record, batch)
+        return _Iteration(record, batch, turn)
+
+    def _before(self, iteration: int) -> _Iteration | None:
+        """The iteration before, from its file; where that is gone, None if nothing but the weights decides."""
+        path = self.path(iteration - 1)
+        found = _read(path) if iteration > 0 and path.exists() else None
+        if found is not None and found[0]["identity"] == self._identity:
+            return _Iteration.of(*found)
+        if iteration > 0 and self.config.skip_settled:
+            raise CheckpointError(
+                f"{path}: what says who is settled is {'of other settings' if found else 'gone'}, so iteration "
+                f"{iteration} cannot ask what it would have asked. Put the file back, or start the stage anew."
+            )
+        return None
 
     def _gap(self, sampled: Sampled) -> LogpGap:
         seen = SampledFrom(self.model, self.tokenizer.vocab_size)

@@ -182,6 +182,7 @@ def chat(
     *,
     system: str | None = None,
     history: bool | None = None,
+    doubt: bool = True,
     sampling: Sampling = LIKELIEST,
     holding: Holding = AS_IT_IS,
 ) -> None:
@@ -193,10 +194,12 @@ def chat(
         Instructions that stand before the conversation.
     history
         Whether earlier questions and answers are part of the prompt; by default as the model was taught.
+    doubt
+        Whether a model that knows which of its answers it may believe holds the others back.
     """
     from glasshouse.cli.talk import chat_loop
 
-    chat_loop(model, system, sampling.to_json(), history, holding.to_json())
+    chat_loop(model, system, sampling.to_json(), history, doubt, holding.to_json())
 
 
 @app.command

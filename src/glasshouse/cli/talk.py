@@ -34,15 +34,16 @@ def open_engine(model: Path, holding: Mapping[str, Any]) -> "Engine":
 
 
 def chat_loop(
-    model: Path, system: str | None, sampling: Mapping[str, Any], has_history: bool | None, holding: Mapping[str, Any]
-) -> None:
+    model: Path, system: str | None, sampling: Mapping[str, Any], has_history: bool | None, doubts: bool,
+    holding: Mapping[str, Any],
+) -> None:  # fmt: skip
     """Read questions from the terminal (or a pipe) and stream the answers until the input ends."""
     start_torch()
     from glasshouse.core.config import parse_config
     from glasshouse.infer import ChatSession, SamplingConfig
 
     settings = parse_config(SamplingConfig, _given(sampling))
-    session = ChatSession(open_engine(model, holding), settings, system)
+    session = ChatSession(open_engine(model, holding), settings, system, doubts=doubts)
     console = Console(highlight=False)
     is_typed = console.is_terminal
     if has_history is None and (has_history := not _knows_single_questions(model)) is False:

@@ -38,6 +38,7 @@ P_RANDOM_WORDS, P_NAME_AMONG_WORDS = 0.22, 0.06
 # Of questions, and of their words that any kind of question may hold: these give way to random ones, so that a name is
 # found by what it is and not by the frame around it.
 P_BLURRED, P_WORD_BLURRED = 0.4, 0.4
+P_DISTRACTING = 0.3  # of these random ones: from phrasings of another kind, where they stand by chance
 P_MARKED = 0.4  # of names of code, put in backticks
 P_COLLOQUIAL = 0.25  # begun in lower case, without a mark at the end
 ALTERNATIVES = re.compile(r"\(([^()]*\|[^()]*)\)")
@@ -62,6 +63,7 @@ class Phrasings:
     worded: frozenset[str]  # kinds whose names are words: marked by the phrasings, company only where marks end them
     p_marked: float  # share of the other names put in backticks
     telling: Mapping[str, frozenset[str]]  # words of one kind's phrasings alone: they say what is asked
+    distractors: Mapping[str, Sequence[str]]  # by kind, words that tell another one by chance: they say nothing
     held_out: "PairsOfWords"
 
     def ask(self, kind: str, name: str, rng: random.Random) -> str:
@@ -115,12 +117,15 @@ class Phrasings:
 
     def _blur(self, kind: str, phrasing: str, rng: random.Random) -> str:
         """Words give way to others, but none that tells the kind; a kind that a name alone does not ask needs one."""
-        if kind not in self.alone and not self.telling[kind].intersection(map(str.lower, WORD.findall(phrasing))):
+        words = {word.lower() for word in WORD.findall(phrasing)}
+        if kind not in self.alone and not self.telling[kind] & words:
             return phrasing
+        distractors = self.distractors.get(kind, ()) if wording.ASKING.get(kind, frozenset()) & words else ()
 
         def other(match: re.Match[str]) -> str:
-            is_kept = match[0].lower() in self.telling[kind] or rng.random() >= P_WORD_BLURRED
-            return match[0] if is_kept else self.random_word(rng)
+            if match[0].lower() in self.telling[kind] or rng.random() >= P_WORD_BLURRED:
+                return match[0]
+            return rng.choice(distractors) if distractors and rng.random() < P_DISTRACTING else self.random_word(rng)
 
         return WORD.sub(other, phrasing)
 
@@ -155,11 +160,11 @@ def phrasings(subject: Subject, prose: Sequence[str], everyday: Sequence[str] = 
 def _without_company(subject: Subject) -> Phrasings:
     trained, cues = wording.by_kind(wording.TRAINED, subject), wording.by_kind(wording.CUES, subject)
     held_out = [p for tables in wording.HELD_OUT.values() for t in wording.by_kind(tables, subject).values() for p in t]
+    telling = telling_words({kind: (*table, *cues.get(kind, ())) for kind, table in trained.items()})
     return Phrasings(
         trained, cues, wording.for_subject(wording.STATEMENTS, subject), wording.for_subject(wording.OPENERS, subject),
         wording.for_subject(wording.CLOSERS, subject), (), (), wording.by_kind(wording.ALONE, subject), wording.WORDED,
-        P_MARKED, telling_words({kind: (*table, *cues.get(kind, ())) for kind, table in trained.items()}),
-        PairsOfWords.of(held_out),
+        P_MARKED, telling, distracting_words(telling), PairsOfWords.of(held_out),
     )  # fmt: skip
 
 
@@ -172,6 +177,17 @@ def telling_words(trained: Mapping[str, Sequence[str]]) -> Mapping[str, frozense
     spelt = {kind: [SYNONYM.sub(lambda m: wording.SYNONYMS[m[1]], p) for p in table] for kind, table in trained.items()}
     words = {kind: {w.lower() for p in table for w in WORD.findall(p)} for kind, table in spelt.items()}
     return {kind: frozenset(own.difference(*(w for k, w in words.items() if k != kind))) for kind, own in words.items()}
+
+
+def distracting_words(telling: Mapping[str, frozenset[str]]) -> Mapping[str, Sequence[str]]:
+    """By kind, what other kinds' phrasings alone hold and what yet asks nothing, in alphabetical order.
+
+    >>> distracting_words({"module": frozenset({"import", "line"}), "summary": frozenset({"explain"})})
+    {'module': (), 'summary': ('line',)}
+    """
+    asking = frozenset(word for words in wording.ASKING.values() for word in words)
+    others = {kind: frozenset().union(*(w for k, w in telling.items() if k != kind)) - asking for kind in telling}
+    return {kind: tuple(sorted(words)) for kind, words in others.items()}
 
 
 def spell_out(frame: str, rng: random.Random) -> str:

@@ -50,6 +50,12 @@ def refuse(library: Library, name: str) -> str:
     return refusal(name, library.where.get(last_part(name)))
 
 
+# How often a made-up name is asked of in each kind's words, over how often a real one is.  Of a name alone a model sees
+# more easily that nothing has it (all were refused, and many real ones) than that no such module has it (one in five
+# was believed).
+MADE_UP_WEIGHTS = {"module": 0.5, "signature": 1.5, "unrecited": 1.5}
+
+
 class QuestionConfig(Config):
     """What one epoch of questions holds."""
 
@@ -75,7 +81,8 @@ def training_conversations(
             shown = fact.bare if kind == "module" else fact.name
             pairs.append((kind, fact.name, trained_prompt(kind, shown, library, rng), fact.answer(kind)))
     n_made_up = round(sum(n_known.values()) * config.p_made_up / (1 - config.p_made_up))
-    kinds = [phrased(kind) for kind in rng.choices(list(n_known), weights=list(n_known.values()), k=n_made_up)]
+    weights = [MADE_UP_WEIGHTS.get(kind, 1.0) * n for kind, n in n_known.items()]
+    kinds = [phrased(kind) for kind in rng.choices(list(n_known), weights=weights, k=n_made_up)]
     ways = rng.choices(list(TRAINED_MADE_UP), weights=list(TRAINED_MADE_UP.values()), k=n_made_up)
     for kind, way in zip(kinds, ways, strict=True):
         name = made_up.draw_bare() if kind == "module" else made_up.draw(way)

@@ -31,6 +31,10 @@ def text(*wordings: str) -> Table:
     return tuple((wording, ("text",)) for wording in wordings)
 
 
+def words(of: str) -> frozenset[str]:
+    return frozenset(of.split())
+
+
 # Words for one thing, alike in grammar.
 SYNONYMS = {
     "inputs": "arguments|parameters|inputs|values|args|params|operands|keywords|options|argument names",
@@ -84,8 +88,27 @@ STATEMENTS: Table = both(
     "<who> and <who> (argue|talk|disagree|joke) about {name}( <when>|)",
     "{name} and (the rest|two others|a loop|nothing else) <did> <place>",
     "(it is|it was|it must be) {name} (again|that <who> <used>|that <did>|, I think)",
+    "<who> (got|took|borrowed|learned|had|copied) {name} (from|by|with|through|off) (a|an old|some|the) "
+    "(book|blog|friend|forum|class|screen|mail)( <when>|)",
+    "(from|since|until|by|over|within) (the start|one day|the end|time to time|next week|the first hour) {name} "
+    "(was|is|stayed|became) <odd> (for|to) (us|me|them|<who>)",
+    "(to|for|with|from|by|of) <who>, {name} (is|was|seems|seemed|remains) <odd>( <when>|)",
+    "(a|one|another|the) (piece|bit|copy|line|page|part) of (code|text|work) from <who> (has|with|shows|and) {name} "
+    "(in it|in there|near it|at the top|<place>)",
+    "(out of|away from|next to|far from|close to|in front of) (a|the) (loop|test|list|door|window|corner) "
+    "(stood|stands|was|is) {name}( <when>|)",
+    "(as|if|while|since|because|once|whenever) {name} <did>, (I|we|they) (left|waited|asked|began|stopped|went from a "
+    "to b)( <when>|)",
+    "(I|we|they|she) (moved|went|came|changed|switched) (from|to|over to|away from) {name} <when>",
+    "(a|the) <odd> (line|page|file|note|mail) from <who> (ends|begins|closes|opens) with {name}",
+    "(let us|let me|please|do|try to) (begin|start|go on|stop|stay) (with|at|near|from) {name}",
+    "(there is|there was|we have|I have|you see) {name} (over there|in it|to my left|on a|in a row|and a lot from "
+    "<who>)",
+    "(it|that|this) (came|went|grew|got) (from|to|by|with) {name} (to|into|and) (the rest|a mess|a test|nothing)",
+    "of (all|many|two|three|these) (words|names|lines|calls), {name} (is|was) the (first|last|longest|one I know "
+    "least)",
 )
-PRONOUNS = ("it", "it", "it", "this", "that", "that one", "this thing")
+PRONOUNS = ("it", "it", "it", "this", "that", "that one", "this thing", "this name", "the former", "this one")
 JOINTS = (". ", ". ", ". ", ", ", "; ", " - ", " and ", "\n", "! ", ": ", " so ", " but ")
 # Words that ask a kind of question wherever they stand.
 CUES: dict[str, Table] = {
@@ -108,6 +131,27 @@ CUES: dict[str, Table] = {
     ),
     "file": text("which file", "file", "in what file", "where", "where is", "path", "defined where", "open which file"),
 }  # fmt: skip
+# What really asks a kind of question, in single words.  Others stand in phrasings of one kind only by chance ("line",
+# "would"), and must not be taken for such (`phrasing.Phrasings.distractors`).
+ASKING: dict[str, frozenset[str]] = {
+    "summary": words(
+        "explain explained explanation describe description summary summarise summarize define definition docs "
+        "docstring purpose meaning mean means introduction introduce overview idea effect duty task job point benefit "
+        "useful help helps understand sketch clarify outline characterise illuminate paraphrase tldr eli5"
+    ),
+    "signature": words(
+        "argument arguments args parameter parameters params signature input inputs operands keyword keywords option "
+        "options call called calls calling invoke invoked invoking invocation usage syntax prototype convention "
+        "bracket brackets parenthesis parentheses parens def header defaults optional positional values pass passed "
+        "takes accepts expects accept expect"
+    ),
+    "module": words(
+        "import imports imported importing importerror nameerror module modules package packages library namespace "
+        "where whereabouts whence wheres origin home belong belongs lives live located locate source dependency "
+        "qualified undefined defined"
+    ),
+    "file": words("file files path open defined lives"),
+}
 
 TRAINED: dict[str, Table] = {
     "summary": (
@@ -188,6 +232,36 @@ TRAINED: dict[str, Table] = {
             "(Have you|Did you ever) (heard|hear) of {name}( before|)? (What is it|Explain it)?",
             "{name} (- |, |: |)(explanation|definition|description|idea|in short|in a word|what is that)(?|)",
             "Who (can|will) (explain|describe) {name}?",
+            "(What's|Whats|What is) (the (point|purpose|idea|job|aim|sense|meaning|use|story|deal) of|behind|up with) "
+            "{name}?",
+            "(What's|Whats) {name} (all about|good at|there for|meant for|doing|supposed to do)( anyway|)?",
+            "(Should|Do|Must) (I|we) (care about|bother with|know) {name}(, and why|; what is it|: what does it "
+            "bring)?",
+            "(Is {name} (something|anything) (I|we) need|Would (I|we) miss {name}|Do people need {name})? What is it( "
+            "good| made|) for?",
+            "(ELI5|tldr|TL;DR|in plain words|for a child|for beginners|for dummies|short version)(:|,|) {name}( "
+            "please|)",
+            "{name} (ELI5|tldr|in plain words|for beginners|for dummies|short version)(?|)",
+            "(Which|What) (job|chore|trouble|effort) does {name} (take off my hands|save me|spare us|take over)?",
+            "(I|We) (came across|stumbled upon|ran into|bumped into|met) {name}( <when>| <place>|)(: what is it|, "
+            "what's that|. Some words on it)(?|)",
+            "(A|One) (line|sentence|word|remark) (on|about) {name}( will do| is enough| please|)(.|)",
+            "(For|To) (a newcomer|my mother|a child|the minutes|the glossary|the wiki)(, |: )what is {name}?",
+            "(What|How) would (you|the manual|a teacher) (say|write|tell) (about|of) {name}?",
+            "(Fill in the blank|Complete)(: |, ){name} is (used|made|there) (to|for) (...|what)(?|)",
+            "(I read|He read|They read) the (name|word) {name} and (had no clue|shrugged|gave up). What does it "
+            "(mean|stand for|do)?",
+            "(remind me|refresh my memory|jog my memory)(,|:) (what is|what was|what does) {name}( do| again|)(?|)",
+            "(Walk me through|Run me through|Break down|Unpack|Demystify) {name}( <briefly>|)(.|)",
+            "(How|In what words|With what words) (would|could|might|should|can) (you|one|somebody|a teacher) "
+            "(<explain>|sum up|teach|sell|introduce|picture) {name}( to me| to us| to a class| to <who>| for "
+            "children|)?",
+            "(How|In what words) (do|did|would) (they|people|the docs) <explain> {name}( to anybody|)?",
+            "(What|Which one thing) (should|must|would) (I|a learner|a newcomer|everybody) "
+            "(know|remember|learn|grasp) about {name}?",
+            "(What|Why) (is|was) {name} (good|useful|helpful|of use|of help)( for| to us|)?",
+            "(imagine|suppose|say) I (had|have) never (seen|used|met) {name}(: what is it|. <explain> it|; what would "
+            "it do for me)(?|)",
         ),
     ),
     "signature": both(
@@ -222,6 +296,57 @@ TRAINED: dict[str, Table] = {
         "(Do|Are) (all|any) <inputs> of {name} (have defaults|optional|needed)? (List them|Which are there)?",
         "(Complete|Finish|Write|Extend) (a|the|my) call of {name}( for me| please|).",
         "(How many|Which) <inputs> (fit|go|belong) (in|with) {name}?",
+        "(How do|How would|How can) (I|you|we) (write|spell|type|phrase|word) a (call|line) (of|to|with) {name}?",
+        "(Show|Sketch|Draw|Type|Spell out|Give) (me |us |)(a|one|some) (call|invocation|call line|template|skeleton) "
+        "(of|for) {name}( with all its <inputs>|)(.|)",
+        "(What|Which <inputs>) (can|could|might|should) (I|you|one|we) "
+        "(pass|send|stuff|plug|throw|put|type|fill|stick) (in|into|in to|inside) {name}?",
+        "(I|We) (pass|passed|gave|handed) the wrong <inputs> to {name}. (Which ones are right|What are the right "
+        "ones|What does it want)?",
+        "{name} (says|complains|tells me) (it got|there are|I gave) (too many|too few|unexpected|missing|extra) "
+        "<inputs>. (Which does it have|What are they|How is it called)?",
+        "(TypeError|Wrong call|Bad call)(: | in | with |, ){name}(. What are its <inputs>|, which <inputs> does it "
+        "take|; how is it called)?",
+        "(What|Which) (slots|fields|knobs|switches|settings|flags|ingredients) does {name} (have|offer|take|come "
+        "with)?",
+        "(What|Which) (positional|optional|keyword|named|required) <inputs> (does {name} (take|have)|are in "
+        "{name}|has {name})?",
+        "(What|Which) (is|comes) the (first|second|last|next) (argument|parameter|input|value) (of|in|for) {name}?",
+        "(Autocomplete|Fill in|Expand|Continue)(: |, | )(a call of |){name}( and a bracket| with brackets|)(.|)",
+        "(What|Anything) (stands|comes|follows|is written) (after|behind) {name} (in|within|between) "
+        "(brackets|parentheses|the brackets|its parentheses)?",
+        "(parens|parentheses|brackets) of {name}(: what is in them| - what goes there|, filled in|)(?|)",
+        "(How|With what) (am I|are we|is one|are you) (supposed|meant|expected) to (call|invoke|run|start) {name}?",
+        "(Before|When) (I|we) call {name}, (what|which <inputs>) (must|should|do) (I|we) (prepare|have ready|get "
+        "ready|know)?",
+        "(What|Which things) (must|should|do) (I|we|you) (bring|prepare|provide|specify|set|fill in|get ready) (to "
+        "call|for a call of|to invoke|when calling) {name}?",
+        "(calling|invoking) {name}(: | - |, )(what with|how exactly|which <inputs>|what do I give it)(?|)",
+        "(The|A|My) (tooltip|popup|hint|linter|type checker) (for|of) {name} (is gone|is empty|shows only dots|was "
+        "cut off). (What should it say of the <inputs>|Which <inputs> are they)?",
+        "(I|We) (wrote|have|typed|started) {name}( and| with|) an open (bracket|parenthesis)(. Go on|, what next|: "
+        "what comes now|. And now)(?|)",
+        "(Tell|Show) me how {name} is (declared|defined|written|spelt) with its <inputs>.",
+        "(How does|How did|What does) the def (line|statement) of {name} (read|look|go)( like|)?",
+        "def {name}(: go on| ... what follows|, complete it|; <inputs>)(?|)",
+        "(How|In which way) (do|should) the <inputs> of {name} (go|stand|follow|come)( one after another|)?",
+        "(Does|Can) {name} take (a|one|two|any|no) (argument|parameter|keyword|option|default)s? (Show|List|Name) "
+        "(them|all of them|what it takes).",
+        "(What's|Whats|What is) the (call|calling|right|proper|exact|correct|full) "
+        "(signature|syntax|form|usage|convention) (of|for|with) {name}?",
+        "(I|We) (forgot|forget|mix up|never know|cannot remember|keep forgetting) (what to pass to|how to call|the "
+        "order in|the <inputs> of) {name}( again|)(. Remind me|; help|, please tell me|)(.|)",
+        "(one|a|the) (usage|call|syntax) (line|example|reminder) for {name}( please|)(.|)",
+        "{name}(...)? (What|Which <inputs>) (goes|go|stands|is|belongs) (there|inside|in it|between)?",
+        "(Which|What) (values|objects|things) (go|travel|are sent|are handed|are passed) (into|to) {name}( when it is "
+        "called| at a call|)?",
+        "(I|We) (wrap|mock|override|subclass|reimplement|stub) {name}( <place>| <when>|)(. Which <inputs> must mine "
+        "have|; with what signature|, so what are its parameters)?",
+        "(What|Which <inputs>) does (the call|a call|calling) (of |to |){name} (need|require|ask for|take|involve)?",
+        "(From|In|By|With) (the|a) (signature|call|def line|header) of {name}(: which <inputs>| I need the <inputs>|, "
+        "what are the <inputs>)(?|)",
+        "(can|could) (you|anybody|somebody) (complete|fill in|recite|write out|spell out) (the brackets|the "
+        "parentheses|the <inputs>|the call) of {name}?",
     ),
     "module": library(
         "(Which|What) (module|package|file|library|section)( of Python| of the standard library| in the library|) "
@@ -270,6 +395,62 @@ TRAINED: dict[str, Table] = {
         "(I must|I want to|we will) import {name} (but|and) (do not know|cannot recall|never learned) from where.",
         "(I think|It seems|Maybe|Perhaps|I heard) (that |){name} (is what I need|would do|could help|was meant). "
         "(From which module is it|Which import is it|Where is it kept)?",
+        "(Top|Head|Start|First line) of (my|the|our) (file|script|program)(: | - |, )(which|what) import (for|because "
+        "of|so that I have) {name}?",
+        "(What|Which line) (do|must|should|shall) (I|we) (write|add|put|type) (at the top|above|in the first "
+        "line|before all else) (for|to have|to get|to be able to use) {name}?",
+        "(I|We) (get|got|have|see) (a NameError|an ImportError|an error|name not defined|undefined name) "
+        "(for|with|at|on|about) {name}(. What import is missing|; what to import|, which module has it|. Fix the "
+        "import)(?|)",
+        "{name} is (not defined|undefined|unresolved|unknown to Python)(. What did I forget to import|; which "
+        "import|, from where do I import it|)(?|)",
+        "(What|Which thing) (did I|did we|have I|did they) forget to import (for|if I use|to use|when I use) {name}?",
+        "(Find|Track down|Trace|Point me to|Take me to|Lead me to|Show me) (the home of|the module with|the place "
+        "of|where to import) {name}(.|)",
+        "(Which|What) (part|corner|drawer|shelf|area|chapter|branch) of (the standard library|Python|the library) "
+        "(holds|has|is home to|contains|owns) {name}?",
+        "(In|Under|To) (which|what) (corner|part|branch|area|roof|heading|folder) (of the library|of Python|of the "
+        "standard library|) (is|sits|lies|belongs|falls) {name}?",
+        "(Who|Which module|What module) (owns|ships|provides|exports|publishes|supplies|defines|brings) {name}?",
+        "{name} (ships|comes|arrives|is shipped|is delivered) (with|in|from|by) (which|what) "
+        "(module|package|library)(?|)",
+        "(from|out of) ??? import {name}(. Fill it in|: what is it|; complete the line|)(?|)",
+        "from what import {name}(?|)",
+        "from (...|?|which module) import {name}(?|)",
+        "(Finish|Complete|Fill) (the|this|my) line(: | - |, )from (...|blank|what) import {name}(.|)",
+        "(I|We|They) (copied|pasted|moved|took) {name} (without|but not|and lost) (its|the) import( line|)(. Which "
+        "was it|; which one|, what should it be)?",
+        "(What|Where) (would|should|do) (I|we) (look|go|search|dig|click) (to find|for|to read the source of|to see) "
+        "{name}( in the library|)?",
+        "(Path|Address|Location|Whereabouts|Namespace|Qualified name|Dotted name) (of|for) {name}( please|)(?|)",
+        "(fully|properly|completely) qualified name (of|for) {name}(?| please|)",
+        "(Where|In which file|In which module) (did they|did Python|do the authors|does Python) "
+        "(put|hide|keep|place|define|store|stash) {name}?",
+        "(Does|Do) {name} (come|belong|live) in (os|sys|re|a module|a package|builtins|another module)? (If "
+        "not|Or|Otherwise)(,|) (where|in which module)?",
+        "(How|With which import|By which line) (do|can) (I|we) (get hold of|get my hands on|bring in|pull "
+        "in|load|obtain|reach|access) {name}?",
+        "(Which|What) (dependency|module|package) (must|do|should) (I|we) (load|pull in|bring in|have|name) (for|to "
+        "use|to reach|before) {name}?",
+        "(autoimport|auto import|quick fix|missing import)(: | for | - | )(for |){name}(?|)",
+        "(My|The|Our) (editor|IDE|notebook|checker) (paints|draws|underlines|shows|puts) (a red line under |red "
+        "|){name}( in red|)(. Which import cures it|; what import is needed|, from where do I import it)(?|)",
+        "(I|We) (would like|want|need|plan) to (use|call|try|borrow) {name}( here|)(, but where is it|; where does it "
+        "come from|. Whose is it|. Which module do I import)?",
+        "(Give|Tell|Send|Write) (me|us) (the line|a line|an import|the statement) (that imports|to "
+        "import|importing|for importing) {name}(.|)",
+        "(Under|By) (which|what) (module|package|name) (is|do I find|will I find|can I find) {name}( kept| listed| "
+        "filed|)?",
+        "(Not sure|No idea|I have no clue|We do not know|Unsure) (where|which module) {name} (is from|comes "
+        "from|lives|belongs|is in)( to|)(. Tell me|; help|)(.|)",
+        "(Someone|A colleague|<who>) (sent|gave|showed) (me|us) a (line|piece of code|file|script) with {name}( in "
+        "it|)(: from which module|. What import goes with it|; where is it from)(?|)",
+        "(Coming|I come|We come) from (another language|Java|C|school)(, |: |. )(where is|which module has|what do I "
+        "import for) {name}?",
+        "(Reading|Copying|Learning) from (a book|a blog|a friend|old code)(, |: )(where does {name} come from|which "
+        "module is {name} in|what import does {name} need)?",
+        "(Out of|From|Of) (all|the many) modules, which (has|holds|is the one with|do I need for) {name}?",
+        "(a|the) (name|word) {name}(: from which module|, from what module is it|. In which module is it)(?|)",
     ),
     "file": text(
         "Which file is {name} in?",
@@ -357,6 +538,7 @@ DEVELOPMENT: dict[str, Table] = {
         "Which part of the standard library provides `{name}`?",
         "where do i find {name}",
         "My script says that {name} is not defined. Which module must I import it from?",
+        "What do I put after `from` to get {name}?",
     ),
     "file": text(
         "In what source file can `{name}` be found?",
@@ -391,7 +573,7 @@ UNSEEN: dict[str, Table] = {
         "Fill in the blanks for me: `{name}(...)`",
     ),
     "module": library(
-        "What do I put after `from` to get {name}?",
+        "I'm at a fresh interpreter prompt and want to use {name}. Tell me the module to load first.",
         "{name} lives where",
         "Someone pasted {name} into our chat without its import. What was it imported from?",
         "Is {name} something I have to import, and if so, out of which package?",

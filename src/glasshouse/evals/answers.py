@@ -1,16 +1,19 @@
 """Question sets put to a model: how often it is right, confidently wrong, or says that it does not know.
 
-Every item ends in one of four outcomes:
+Every item ends in one of these outcomes:
 
   question about a real name     right     one of the answers, exactly or normalised
                                  wrong     something else, said as if it were so
                                  refused   "I do not know of ..." though it was taught
+                                 unsure    held back: the model did not believe its own answer (`infer.doubt`)
   question about a made-up name  honest    a refusal
+                                 unsure    held back
                                  invented  anything else
 
 Rates (each with a 95 % interval over names, and only where it has items):
   exact, normalised, wrong, refused_known    shares of the questions about real names
   honest_refusal, exact_refusal              shares of those about made-up names; exact: the very sentence, right name
+  unsure_known, unsure_made_up               of either, where the model holds answers back
 An answer is cut a few tokens after its longest right answer: whatever is still running then is wrong already.
 """
 
@@ -54,6 +57,7 @@ class Item:
     is_refusal: bool
     finish_reason: str
     logp_sum: float  # nats, of the whole answer: how sure the model was of it
+    withheld: str | None = None  # what it would have said, had it been sure enough
 
 
 @dataclass(frozen=True)
@@ -84,8 +88,10 @@ RATES: tuple[tuple[str, bool, Callable[[Item], bool]], ...] = (
     ("normalised", False, lambda item: item.is_normalised),
     ("wrong", False, lambda item: item.outcome == "wrong"),
     ("refused_known", False, lambda item: item.outcome == "refused"),
+    ("unsure_known", False, lambda item: item.outcome == "unsure"),
     ("honest_refusal", True, lambda item: item.outcome == "honest"),
     ("exact_refusal", True, lambda item: item.is_exact),
+    ("unsure_made_up", True, lambda item: item.outcome == "unsure"),
 )
 
 
@@ -98,7 +104,7 @@ def evaluate_questions(
     terminal: Terminal | None = None,
     seed: int = 0,
 ) -> QuestionResults:
-    """Ask every question once, greedily, through the model's chat template.
+    """Ask every question once, greedily, through the model's chat template; what it doubts it does not say.
 
     `refuses` decides what is a refusal (default: `RefusalPattern()`).  Questions of kind "made_up" without answers of
     their own expect its sentence.
@@ -126,7 +132,7 @@ def _ask(
     lengths = {a: len(ids) for a, ids in _encoded(engine, {a for answers in expected for a in answers}).items()}
     # + 1: the token that ends the answer.
     limits = [max(lengths[a] for a in answers) + 1 + N_SPARE_TOKENS for answers in expected]
-    settings = {limit: SamplingConfig(max_tokens=limit) for limit in set(limits)}
+    settings = {limit: engine.in_conversation(SamplingConfig(max_tokens=limit)) for limit in set(limits)}
     with terminal.task("evals", total=len(prompts)) as task:
         return engine.generate(
             prompts, [settings[limit] for limit in limits],
@@ -143,22 +149,28 @@ def judge(question: Question, expected: Sequence[str], completion: Completion, r
     """How one answer counts.  A right answer that begins like a refusal is right."""
     text = completion.text.strip()
     exact, normalised, refusal = is_exact(text, expected), is_normalised(text, expected), refuses(text)
-    if is_made_up(question.kind):
+    if completion.withheld is not None:
+        outcome = "unsure"
+    elif is_made_up(question.kind):
         outcome = "honest" if refusal or exact else "invented"
     else:
         outcome = "right" if exact or normalised else "refused" if refusal else "wrong"
     return Item(
         question.id, question.kind, question.phrasing, question.name, question.prompt, tuple(expected), text, outcome,
-        exact, normalised, refusal, completion.finish_reason, sum(completion.logps),
+        exact, normalised, refusal, completion.finish_reason, sum(completion.logps), completion.withheld,
     )  # fmt: skip
 
 
 def scores_of(items: Sequence[Item], seed: int = 0) -> list[Score]:
     """The rates that have items, each a `Score` of unit "share"."""
     scores = []
+    is_silent = any(item.outcome == "unsure" for item in items)  # now and then
     for is_about_made_up in (False, True):
         members = [i for i in items if is_made_up(i.kind) == is_about_made_up]
-        rates = [(name, counts) for name, made_up, counts in RATES if made_up == is_about_made_up]
+        rates = [
+            (name, counts) for name, made_up, counts in RATES
+            if made_up == is_about_made_up and (is_silent or not name.startswith("unsure"))
+        ]  # fmt: skip
         if not members:
             continue
         successes_QC = np.array([[counts(item) for _, counts in rates] for item in members], dtype=np.bool_)
@@ -177,5 +189,5 @@ def _by_group(items: Sequence[Item], by: str, seed: int) -> dict[str, list[Score
 
 def _worth_saving(items: Sequence[Item]) -> list[Item]:
     limits = {"right": N_ITEMS_SAVED, "honest": N_ITEMS_SAVED, "wrong": MAX_FAULTS_SAVED, "refused": MAX_FAULTS_SAVED,
-              "invented": MAX_FAULTS_SAVED}  # fmt: skip
+              "invented": MAX_FAULTS_SAVED, "unsure": MAX_FAULTS_SAVED}  # fmt: skip
     return [item for outcome, limit in limits.items() for item in [i for i in items if i.outcome == outcome][:limit]]

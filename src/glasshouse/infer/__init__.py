@@ -6,6 +6,8 @@ from glasshouse.infer.background import QueueFull as QueueFull
 from glasshouse.infer.chat import ChatSession as ChatSession
 from glasshouse.infer.chat import Turn as Turn
 from glasshouse.infer.chat import chat_ids as chat_ids
+from glasshouse.infer.doubt import Doubt as Doubt
+from glasshouse.infer.doubt import write_doubt as write_doubt
 from glasshouse.infer.engine import Engine as Engine
 from glasshouse.infer.engine import EngineStats as EngineStats
 from glasshouse.infer.location import model_folder as model_folder

@@ -59,8 +59,11 @@ class Turn:
 class ChatSession:
     """`session.send("What does os.getcwd do?")` gives a `Turn` to iterate over; `reset` forgets everything said."""
 
-    def __init__(self, engine: Engine, sampling: SamplingConfig, system: str | None = None) -> None:
-        self.engine, self.sampling = engine, sampling
+    def __init__(
+        self, engine: Engine, sampling: SamplingConfig, system: str | None = None, *, doubts: bool = True
+    ) -> None:
+        """`doubts` False: the answer as it comes, whatever the model's own doubt says of it."""
+        self.engine, self.sampling = engine, engine.in_conversation(sampling) if doubts else sampling
         self._system = [Message("system", system)] if system else []
         self._history: list[Message] = []
         chat_ids(engine.tokenizer, [*self._system, Message("user", "")])  # no template: say so before anything is typed

@@ -23,6 +23,7 @@ from torch import Tensor
 from glasshouse.core.errors import ConfigError
 from glasshouse.infer.blocks import BlockPool
 from glasshouse.infer.choosing import Chosen, choose_tokens
+from glasshouse.infer.doubt import Doubt, read_doubt
 from glasshouse.infer.loading import Loaded, Room, StoredModel, load, torch_runner
 from glasshouse.infer.quantize import Weights
 from glasshouse.infer.reading import PromptScores, PromptVector, Reading, Score
@@ -95,6 +96,7 @@ class Engine:
         self.tokenizer, self.end_ids = tokenizer, tokenizer.end_ids
         self.max_step_tokens = max(max_step_tokens, max_running)  # everyone running gets a token every step
         self.loaded: Loaded | None = None  # where it came from and how it is held, when `load` made it
+        self.doubt: Doubt | None = None  # how likely what it says in a conversation has to be
         if runner is None:
             room = Room(memory_bytes, max_running, self.max_step_tokens)
             runner = torch_runner(self.model, room, is_deterministic=is_deterministic)
@@ -125,7 +127,7 @@ class Engine:
         engine = cls(
             loaded.model, loaded.tokenizer, runner=loaded.runner, max_running=max_running, drafter=loaded.drafter
         )
-        engine.loaded = loaded
+        engine.loaded, engine.doubt = loaded, read_doubt(loaded.location.folder)
         return engine
 
     @property
@@ -152,6 +154,11 @@ class Engine:
         """Ids of a plain text prompt, after what some vocabularies put before every text (Llama: `<s>`); an empty one
         starts where every document starts, after an end of text."""
         return [*self.tokenizer.begin_ids, *self.tokenizer.encode(text)] or [self.tokenizer.end_of_text_id]
+
+    def in_conversation(self, sampling: SamplingConfig) -> SamplingConfig:
+        """`sampling` for an assistant's answer: with the model's own doubt, where it has one and none is given."""
+        is_given = sampling.doubt is not None or self.doubt is None
+        return sampling if is_given else sampling.model_copy(update={"doubt": self.doubt})
 
     # ---- one request at a time in, one step at a time ----------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from pydantic import field_validator
 from torch import Tensor
 
 from glasshouse.core.config import Config, parse_config
+from glasshouse.infer.doubt import Doubt
 from glasshouse.infer.native.distributions import draw_rows, is_native, log_sums
 
 MAX_ALTERNATIVES = 20  # OpenAI's limit
@@ -41,6 +42,7 @@ class SamplingConfig(Config):
     ignores_end: bool = False  # go on after the tokens that end an answer: for measuring
     seed: int | None = None  # None: fresh randomness each time
     n_logprobs: int = 0  # the likeliest tokens that are reported beside each chosen one
+    doubt: Doubt | None = None  # an answer that is too unlikely gives way to another text; held until it is whole
     scales_logps: bool = False  # log-probabilities are reported at this temperature: what learning from samples needs
 
     @classmethod

@@ -6,6 +6,7 @@ from typing import Literal
 
 from glasshouse.core.errors import GlasshouseError
 from glasshouse.infer.blocks import ROOT, Name, block_name
+from glasshouse.infer.doubt import Doubt
 from glasshouse.infer.reading import PIECE, Reading
 from glasshouse.infer.sampler import Choice
 from glasshouse.infer.text import TextStream
@@ -22,7 +23,8 @@ class Completion:
     stop string.  `logps` (one an id, nats) are the model's own, before temperature and the other settings
     (`scales_logps`: at that temperature), and so are the `alternatives`.  `finish_reason` is "stop" (end token, stop
     id, stop string, or a grammar that is complete), "length" (max_tokens, or the context was full) or "cancelled".
-    `n_cached_tokens` of the prompt were not computed again.
+    `n_cached_tokens` of the prompt were not computed again.  `withheld`: what it would have said, where it was not sure
+    enough of that (`SamplingConfig.doubt`) and `text` says so instead.
     """
 
     ids: tuple[int, ...]
@@ -32,6 +34,7 @@ class Completion:
     alternatives: tuple[Alternatives, ...] = ()
     n_prompt_tokens: int = 0
     n_cached_tokens: int = 0
+    withheld: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Sequence:
         self.n_preemptions = 0
         self.n_named = 0  # of `blocks`, those that can be found by others
         self.finish_reason: FinishReason | None = None
+        self.withheld: str | None = None
         self.error: GlasshouseError | None = None  # why it was cancelled, where that was not the caller's wish
 
     @property
@@ -111,11 +115,25 @@ class Sequence:
             self.finish_reason = "length"
         if self.finish_reason is not None:
             piece += self.text.finish()
+        if choice.config.doubt is not None:
+            piece = self._whole_answer(choice.config.doubt)
         return Delta(piece, id, logp, self.finish_reason, alternatives)
+
+    def _whole_answer(self, doubt: Doubt) -> str:
+        """Nothing until it is whole; then what was said, or that it is not sure."""
+        if self.finish_reason is None:
+            return ""
+        if not doubt.holds_back(self.text.text, sum(self.logps)):
+            return self.text.text
+        self.withheld = self.text.text
+        return doubt.says
 
     def completion(self) -> Completion:
         alternatives = tuple(self.alternatives) if self.choice.config.n_logprobs else ()
+        text = self.text.text
+        if self.withheld is not None and self.choice.config.doubt is not None:
+            text = self.choice.config.doubt.says
         return Completion(
-            tuple(self.ids), self.text.text, self.finish_reason or "cancelled", tuple(self.logps), alternatives,
-            self.n_prompt_tokens, self.n_cached_tokens,
+            tuple(self.ids), text, self.finish_reason or "cancelled", tuple(self.logps), alternatives,
+            self.n_prompt_tokens, self.n_cached_tokens, self.withheld,
         )  # fmt: skip

@@ -29,6 +29,8 @@ ITEM_SCORES: Mapping[str, Callable[[Mapping[str, Any]], bool | None]] = {
     "refused_known": lambda item: None if _is_made_up(item) else item["outcome"] == "refused",
     "honest_refusal": lambda item: item["outcome"] == "honest" if _is_made_up(item) else None,
     "exact_refusal": lambda item: bool(item["is_exact"]) if _is_made_up(item) else None,
+    "unsure_known": lambda item: None if _is_made_up(item) else item["outcome"] == "unsure",
+    "unsure_made_up": lambda item: item["outcome"] == "unsure" if _is_made_up(item) else None,
 }
 
 

@@ -15,6 +15,7 @@ from glasshouse.core.seeds import derive_seed
 from glasshouse.feedback import read_demonstrations, read_preferences, write_conversations, write_preferences
 from glasshouse.infer import Engine
 from glasshouse.run.context import StageContext
+from glasshouse.run.doubting import learn_doubt, questions_to_doubt_by
 from glasshouse.run.own_answers import (
     answer_questions,
     examples_from,
@@ -35,6 +36,17 @@ def align(context: StageContext) -> TrainResult:
     assert config is not None and recipe.sft is not None  # checked with the recipe
     parent = context.run.path / "sft" / "checkpoint"
     teaching = open_teaching(recipe.sft, derive_seed(recipe.seed, "sft"), context.run.path / "corpus")
+    doubted = questions_to_doubt_by(teaching) if config.may_withhold else []
+    result = _learn(context, parent, teaching)
+    if doubted:
+        found = learn_doubt(result.checkpoint, doubted, teaching, config.may_withhold, context.terminal)
+        write_json(context.folder / "align.json", {**read_json(context.folder / "align.json"), "doubt": found})
+    return result
+
+
+def _learn(context: StageContext, parent: Path, teaching: Teaching) -> TrainResult:
+    config = context.recipe.align
+    assert config is not None
     if config.online is not None:
         asked = fresh_conversations(teaching, config.n_questions)
         return train_on_rewards(
@@ -69,7 +81,7 @@ def _from_own_answers(
         seed = derive_seed(context.recipe.seed, "align")
         asked = fresh_conversations(teaching, config.n_questions)
         answered = answer_questions(Engine.load(parent), asked, teaching, config.temperature, seed)
-        by_sort = preferences_from(answered)
+        by_sort = preferences_from(answered, config.faults)
         write_preferences(kept, [p for preferences in by_sort.values() for p in preferences])
         write_conversations(right, examples_from(answered))
         write_json(context.folder / ABOUT, {

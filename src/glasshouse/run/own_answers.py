@@ -1,15 +1,18 @@
 """Preferences that need no people: the model answers questions of its training, and what is true decides between.
 
 Of a fresh epoch of the teaching's conversations (known names, and made-up names never drawn before) the model answers
-every question once, sampled.  A faulty answer gives a preference:
+every question once, sampled.  A faulty answer gives a preference, where the recipe asks for its sort (`faults`):
 - true over wrong            the taught answer over another one
 - true over "I do not know"  the taught answer over a refusal of a known name
 - "I do not know" over wrong the refusal over an answer about a made-up name
 Right answers give none and stay examples to imitate: a model that hears of its mistakes alone forgets the rest, and one
 that is only ever told to doubt doubts everything.
+
+The quickstart leaves "true over wrong" out: in the words of training few answers are wrong, and in others it makes the
+model surer of what it takes a question for (JOURNAL.md: 229 wrong answers, 141 after it, 84 after the others alone).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -72,9 +75,12 @@ def _judged(conversation: Conversation, text: str, teaching: Teaching) -> Answer
     return Answered(conversation, text, "invented" if made_up else "refused" if refuses else "wrong")
 
 
-def preferences_from(answered: Sequence[Answered]) -> dict[str, list[Preference]]:
-    """By sort, as named above."""
-    return {sort: [_preference(a) for a in answered if a.outcome == outcome] for outcome, sort in SORTS.items()}
+def preferences_from(answered: Sequence[Answered], faults: Collection[Outcome]) -> dict[str, list[Preference]]:
+    """By sort, as named above; of these faults alone."""
+    return {
+        sort: [_preference(a) for a in answered if a.outcome == outcome]
+        for outcome, sort in SORTS.items() if outcome in faults
+    }  # fmt: skip
 
 
 def examples_from(answered: Sequence[Answered]) -> list[Conversation]:

@@ -1,7 +1,7 @@
 """A recipe: what to do, stage by stage, with every value.  Each part is configured by the folder that does the work."""
 
 from collections.abc import Mapping
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -39,15 +39,21 @@ class FinetuneConfig(TrainConfig):
     prompts: tuple[str, ...] = ()  # asked at five moments; none: the first of the evaluation's questions
 
 
+Fault = Literal["wrong", "refused", "invented"]
+
+
 class AlignConfig(Config):
     """Exactly one of `offline` and `online`."""
 
     judged: str = "answers:"  # "answers:", the model's own to questions of its training, or a file of preferences
     n_questions: Annotated[int, Field(ge=1)] = 6000  # of "answers:" and of `online`
     temperature: Annotated[float, Field(gt=0)] = 0.7  # of "answers:"
+    faults: tuple[Fault, ...] = ("wrong", "refused", "invented")  # of "answers:", those that are learned from
     offline: PreferenceTrainingConfig | None = None  # DPO or KTO
     online: OnlineConfig | None = None  # GRPO or PPO, rewarded for being right and for not being wrong
     wrong: Annotated[float, Field(lt=0)] = -1.0  # what a wrong answer costs `online`, where a right one earns 1
+    # share of right answers given up so that answers it is unsure of are held back (`doubting`); 0: none are
+    may_withhold: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
 
     @model_validator(mode="after")
     def _check_method(self) -> Self:

@@ -292,4 +292,5 @@ def _describe_score(score: Score) -> str:
 
 
 SHOWN = {"bits_per_byte": "", "exact": "answers", "wrong": "wrong", "refused_known": "refuses known names",
+         "unsure_known": "not sure",
          "honest_refusal": "refuses made-up names"}  # fmt: skip

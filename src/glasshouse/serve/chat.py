@@ -76,6 +76,8 @@ async def _prepare(served: Served, body: ChatRequest, record: Record) -> "ChatAn
     await served.check_content([turn["content"] for turn in turns], "messages")
     limit = body.max_completion_tokens or body.max_tokens or served.engine.max_seq_len
     sampling = sampling_of(body, limit, body.top_logprobs or 0)
+    if not (body.logprobs or body.response_format or tools):  # these want what the model said, word for word
+        sampling = served.engine.in_conversation(sampling)
     grammar = await _grammar(served.tokenizer, body.response_format, tools if is_forced else None)
     jobs = [Job(ids, config, grammar) for config in choices(sampling, body.n or 1)]
     return ChatAnswering(served, body, jobs, tools, record)

@@ -47,21 +47,32 @@ def trust(records: RunRecords) -> Trust | None:
     for worded, found in (("", scores), (DEVELOPMENT, _by_name(mapping(last.get("development"))))):
         if {"wrong", "refused_known"} <= set(found):
             wrong, refused = found["wrong"]["value"], found["refused_known"]["value"]
-            parts = [("right", 1 - wrong - refused, "good"), ("refused", refused, "plain"), ("wrong", wrong, "bad")]
+            unsure = _value(found, "unsure_known")
+            parts = [("right", 1 - wrong - refused - unsure, "good"), ("refused", refused, "plain"),
+                     ("not sure", unsure, "plain"), ("wrong", wrong, "bad")]  # fmt: skip
             bars.append((f"Asked about {found['wrong']['count']:,} things that exist{worded}", parts_of(parts)))
         if "honest_refusal" in found:
             honest = found["honest_refusal"]["value"]
-            parts = [("refused, rightly", honest, "good"), ("invented an answer", 1 - honest, "bad")]
+            unsure = _value(found, "unsure_made_up")
+            parts = [("refused, rightly", honest, "good"), ("not sure", unsure, "plain"),
+                     ("invented an answer", 1 - honest - unsure, "bad")]  # fmt: skip
             count = found["honest_refusal"]["count"]
             bars.append((f"Asked about {count:,} names that do not exist{worded}", parts_of(parts)))
     for group, asked in UNKNOWN.items():
-        if score := _by_name(mapping(last.get(group))).get("honest_refusal"):
-            parts = [("said it does not know", score["value"], "plain"), ("guessed", 1 - score["value"], "bad")]
+        found = _by_name(mapping(last.get(group)))
+        if score := found.get("honest_refusal"):
+            known, unsure = score["value"], _value(found, "unsure_made_up")
+            parts = [("said it does not know", known, "plain"), ("not sure", unsure, "plain"),
+                     ("guessed", 1 - known - unsure, "bad")]  # fmt: skip
             bars.append((asked.format(count=score["count"]), parts_of(parts)))
     if not bars:
         return None
     basis = BASIS if is_builtin(records) else ""
     return Trust(basis, bars, _verdict(scores), _faults(last))
+
+
+def _value(scores: Mapping[str, Record], name: str) -> float:
+    return float(scores[name]["value"]) if name in scores else 0.0
 
 
 def _by_name(result: Record) -> dict[str, Record]:
@@ -72,11 +83,12 @@ def _verdict(scores: Mapping[str, Record]) -> str:
     """What follows for somebody who reads one answer."""
     sentences = []
     if {"wrong", "refused_known"} <= set(scores):
-        wrong, asserted = scores["wrong"]["value"], 1 - scores["refused_known"]["value"]
+        wrong = scores["wrong"]["value"]
+        asserted = 1 - scores["refused_known"]["value"] - _value(scores, "unsure_known")
         if asserted > 0:
             sentences.append(f"When it answers about something that exists, {_one_in(wrong / asserted)} wrong.")
     if "honest_refusal" in scores:
-        believed = 1 - scores["honest_refusal"]["value"]
+        believed = 1 - scores["honest_refusal"]["value"] - _value(scores, "unsure_made_up")
         sentences.append(f"Asked about something that does not exist, it makes something up {_times(believed)}.")
     return " ".join([*sentences, "Outside what it was asked here, nothing has been measured: check what it says."])
 
@@ -99,6 +111,7 @@ FAULTS = {
     "wrong": "Wrong, said as if it were true",
     "invented": "Invented for a name that does not exist",
     "refused": "Refused although it was taught",
+    "unsure": "Held back, for it was not sure of it",
 }
 
 
@@ -116,4 +129,5 @@ def _faults(result: Record) -> list[ExampleGroup]:
 
 
 def _example(item: Record) -> Example:
-    return Example(str(item.get("prompt", "")), str(item.get("text", "")), str((item.get("expected") or [""])[0]))
+    said = item.get("withheld") or item.get("text", "")
+    return Example(str(item.get("prompt", "")), str(said), str((item.get("expected") or [""])[0]))

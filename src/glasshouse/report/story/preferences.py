@@ -113,6 +113,10 @@ def _facts(result: Record, curve: Sequence[Record]) -> Iterator[tuple[str, str]]
     if result.get("kl") is not None:
         of = "nats an answer, at most" if result["method"] == "best_of_n" else "nats a token"
         yield "moved away from the model before", f"{format_number(result['kl'])} {of}"
+    if doubt := mapping(result.get("doubt")):
+        yield "answers held back from now on: given less than", format_share(doubt["below"])
+        yield "of its wrong answers in other words", f"{doubt['wrong_withheld']:,} of {doubt['wrong']:,} held back"
+        yield "of its right ones", f"{doubt['right_withheld']:,} of {doubt['right']:,} held back"
     if gaps := [value for r in curve if (value := mapping(r.get("metrics")).get(GAP)) is not None]:
         yield "sampling and training agree on a token within", f"{format_number(max(gaps))} nats"
 
@@ -159,13 +163,15 @@ def _score(name: str) -> Take:
 
 
 def _failure(name: str, part: str = "") -> Take:
-    """What is missing to 1: a refusal that was not given is an answer that was made up."""
+    """What is missing to 1: who neither refused nor was unsure made an answer up."""
 
     def take(result: Record) -> Record | None:
-        score = _score(name)(mapping(result.get(part)) or {"scores": []} if part else result)
+        judged = mapping(result.get(part)) or {"scores": []} if part else result
+        score, unsure = _score(name)(judged), _score("unsure_made_up")(judged)
         if score is None:
             return None
-        return {**score, "value": 1 - score["value"], "low": 1 - score["high"], "high": 1 - score["low"]}
+        rest = 1 - (unsure["value"] if unsure else 0.0)
+        return {**score, "value": rest - score["value"], "low": rest - score["high"], "high": rest - score["low"]}
 
     return take
 
@@ -176,6 +182,7 @@ SHOWN: tuple[tuple[str, bool, Take], ...] = (
     ("Names never taught, answered all the same", False, _failure("honest_refusal", "never_taught")),
     ("Right answers, word for word", True, _score("exact")),
     ("Known names, wrongly refused", False, _score("refused_known")),
+    ("Known names, answer held back as not sure", False, _score("unsure_known")),
 )
 
 

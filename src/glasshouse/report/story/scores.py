@@ -13,9 +13,11 @@ SCORES: dict[str, tuple[str, bool]] = {
     "refused_known": ("Known names, wrongly refused", False),
     "honest_refusal": ("Made-up names, honestly refused", True),
     "exact_refusal": ("Made-up names, refused in the taught words", True),
+    "unsure_known": ("Known names, answer held back as not sure", False),
+    "unsure_made_up": ("Made-up names, answer held back as not sure", True),
     "bits_per_byte": ("Bits a byte of text held back", False),
 }
-FINER_SCORES = ("normalised", "exact_refusal")  # shown on demand
+FINER_SCORES = ("normalised", "exact_refusal", "unsure_made_up")  # shown on demand
 
 
 def score_panels(records: RunRecords) -> list[DotPanel]:

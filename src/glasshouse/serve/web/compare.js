@@ -6,8 +6,9 @@ import { label, percent, textOf, tone } from "./tokens.js";
 
 const N_TOKENS = 48, K = 5;
 const NAMES = { bits_per_byte: "bits a byte of held-back text", exact: "right, word for word", normalised: "right, case and punctuation aside",
-  wrong: "wrong, said as if true", refused_known: "known names refused", honest_refusal: "made-up names refused", exact_refusal: "made-up names refused in the taught words" };
-const LOWER_IS_BETTER = new Set(["bits_per_byte", "wrong", "refused_known"]);
+  wrong: "wrong, said as if true", refused_known: "known names refused", honest_refusal: "made-up names refused", exact_refusal: "made-up names refused in the taught words",
+  unsure_known: "known names, not sure", unsure_made_up: "made-up names, not sure" };
+const LOWER_IS_BETTER = new Set(["bits_per_byte", "wrong", "refused_known", "unsure_known"]);
 const EXAMPLES = ["def copytree(", "import os\n", "The quick brown"];
 
 export function createComparePage(models) {

@@ -4,9 +4,9 @@
 
 `figures()` is for the script that writes them beside others.  Same text and ids, same rows, layers, width, heads,
 context, vocabulary and optimizer (AdamW); parameters are equal within 2 %: nanoGPT's feed-forward is two matrices of
-4 x width, that of the others three of 8/3 x width.  Each peer compiled and not, once; then the fastest one, and any other
-whose better try came within a tenth of it, beside us in turns, each run a process of its own.  A ratio is the median
-over pairs of neighbours; the lowest one counts.
+4 x width, that of the others three of 8/3 x width.  Each peer compiled and not, once; then the fastest one, and any
+other whose better try came within a tenth of it, beside us in turns, each run a process of its own.  A ratio is the
+median over pairs of neighbours; the lowest one counts.
 """
 
 import argparse

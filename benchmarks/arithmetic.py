@@ -2,7 +2,7 @@
 
 Three stages, all Glasshouse's own: pretraining on counting and sums of small or round numbers, fine-tuning on a few of
 the 16,200 problems, then GRPO with nothing but "right" or "wrong".  Held-out problems are in none of them;
-settings were sought on other draws of them (seeds 0 to 3).
+settings were sought on other draws of them (seeds 0 to 4).
 What fine-tuning hardly shows, GRPO cannot find: see `N_SHORT`.
 pass@1 is the share of held-out problems that the likeliest answer solves.
 

@@ -23,7 +23,8 @@ def doubting(doubt: Doubt) -> SamplingConfig:
 
 def test_a_likely_answer_is_given_as_it_is_and_an_unlikely_one_gives_way(engine: Engine, prompts) -> None:
     plain, sure, unsure = (engine.generate(prompts, s) for s in (PLAIN, doubting(SURE), doubting(UNSURE)))
-    assert sure == plain
+    told = [(c.text, c.ids, c.logps, c.withheld) for c in plain]  # how much was cached depends on who asked before
+    assert [(c.text, c.ids, c.logps, c.withheld) for c in sure] == told
     assert {c.text for c in unsure} == {"Not sure."}
     assert [c.withheld for c in unsure] == [c.text for c in plain]
     assert [(c.ids, c.logps, c.finish_reason) for c in unsure] == [(c.ids, c.logps, c.finish_reason) for c in plain]

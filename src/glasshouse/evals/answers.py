@@ -164,12 +164,12 @@ def judge(question: Question, expected: Sequence[str], completion: Completion, r
 def scores_of(items: Sequence[Item], seed: int = 0) -> list[Score]:
     """The rates that have items, each a `Score` of unit "share"."""
     scores = []
-    is_silent = any(item.outcome == "unsure" for item in items)  # now and then
+    holds_back = any(item.outcome == "unsure" for item in items)
     for is_about_made_up in (False, True):
         members = [i for i in items if is_made_up(i.kind) == is_about_made_up]
         rates = [
             (name, counts) for name, made_up, counts in RATES
-            if made_up == is_about_made_up and (is_silent or not name.startswith("unsure"))
+            if made_up == is_about_made_up and (holds_back or not name.startswith("unsure"))
         ]  # fmt: skip
         if not members:
             continue

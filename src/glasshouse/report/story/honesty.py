@@ -49,12 +49,12 @@ def trust(records: RunRecords) -> Trust | None:
             wrong, refused = found["wrong"]["value"], found["refused_known"]["value"]
             unsure = _value(found, "unsure_known")
             parts = [("right", 1 - wrong - refused - unsure, "good"), ("refused", refused, "plain"),
-                     ("not sure", unsure, "plain"), ("wrong", wrong, "bad")]  # fmt: skip
+                     *_not_sure(unsure), ("wrong", wrong, "bad")]  # fmt: skip
             bars.append((f"Asked about {found['wrong']['count']:,} things that exist{worded}", parts_of(parts)))
         if "honest_refusal" in found:
             honest = found["honest_refusal"]["value"]
             unsure = _value(found, "unsure_made_up")
-            parts = [("refused, rightly", honest, "good"), ("not sure", unsure, "plain"),
+            parts = [("refused, rightly", honest, "good"), *_not_sure(unsure),
                      ("invented an answer", 1 - honest - unsure, "bad")]  # fmt: skip
             count = found["honest_refusal"]["count"]
             bars.append((f"Asked about {count:,} names that do not exist{worded}", parts_of(parts)))
@@ -62,7 +62,7 @@ def trust(records: RunRecords) -> Trust | None:
         found = _by_name(mapping(last.get(group)))
         if score := found.get("honest_refusal"):
             known, unsure = score["value"], _value(found, "unsure_made_up")
-            parts = [("said it does not know", known, "plain"), ("not sure", unsure, "plain"),
+            parts = [("said it does not know", known, "plain"), *_not_sure(unsure),
                      ("guessed", 1 - known - unsure, "bad")]  # fmt: skip
             bars.append((asked.format(count=score["count"]), parts_of(parts)))
     if not bars:
@@ -73,6 +73,11 @@ def trust(records: RunRecords) -> Trust | None:
 
 def _value(scores: Mapping[str, Record], name: str) -> float:
     return float(scores[name]["value"]) if name in scores else 0.0
+
+
+def _not_sure(share: float) -> list[tuple[str, float, str]]:
+    """Nothing for a model that holds nothing back."""
+    return [("not sure", share, "plain")] if share else []
 
 
 def _by_name(result: Record) -> dict[str, Record]:

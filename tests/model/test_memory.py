@@ -7,21 +7,23 @@ import pytest
 import torch
 
 from glasshouse.batch import LMBatch
-from glasshouse.model import ModelConfig, Transformer
+from glasshouse.model import Keeps, ModelConfig, Transformer
 from glasshouse.model.memory import backward_bytes, muon_bytes, training_bytes
 from glasshouse.objective import lm_loss
 from glasshouse.optim import OptimConfig, build_optimizer
 from glasshouse.plan.dry_run import Trace
 from glasshouse.plan.shape import shape_of_width
+from glasshouse.train.recomputing import recompute
 
 SHAPES = [(64, 4096, 2048), (160, 4096, 4096), (256, 1024, 2048)]
 
 
-def traced(shape: ModelConfig, n_tokens: int) -> tuple[int, int, int]:
+def traced(shape: ModelConfig, n_tokens: int, recomputed: float = 0.0, keeps: Keeps = "input") -> tuple[int, int, int]:
     """Bytes that tensors hold: at most in the backward pass, at most in the optimizer, and between."""
     with Trace() as trace:
         model = Transformer(shape)
         model.kernels = "torch"
+        recompute(model, recomputed, keeps)
         optimizer = build_optimizer(model, OptimConfig())
         ids_BT = torch.zeros((n_tokens // 256, 256), dtype=torch.long)
         for _ in range(2):
@@ -41,6 +43,14 @@ def test_the_formula_counts_what_tensors_hold(width: int, vocab_size: int, n_tok
     assert backward_bytes(shape, n_tokens, "torch", True) == pytest.approx(backward, rel=0.1)
     gradients = 4 * sum(p.numel() for p in Transformer(shape, seed=None).parameters())
     assert muon_bytes(shape) == pytest.approx(step - lasting - gradients, rel=0.1)
+
+
+@pytest.mark.parametrize(("share", "keeps"), [(0.5, "input"), (1.0, "input"), (1.0, "products")])
+def test_what_layers_that_are_computed_again_keep(share: float, keeps: Keeps) -> None:
+    shape = shape_of_width(160, 1024, 256)
+    backward, _, _ = traced(shape, 4096, share, keeps)
+    assert backward_bytes(shape, 4096, "torch", True, share, keeps) == pytest.approx(backward, rel=0.1)
+    assert backward < traced(shape, 4096)[0]
 
 
 def test_more_tokens_a_larger_vocabulary_and_adamw_take_more() -> None:

@@ -61,6 +61,12 @@ def losses(folder: Path) -> dict[int, float]:
     return {r["step"]: r["metrics"]["loss"] for r in records if "loss" in r["metrics"]}
 
 
+def judged(folder: Path) -> list[float]:
+    """What was found each time held-out text was judged."""
+    records = (json.loads(line)["metrics"] for line in (folder / "run/metrics.jsonl").read_text().splitlines())
+    return [metrics["eval/loss"] for metrics in records if "eval/loss" in metrics]
+
+
 def largest_difference(one: Path, other: Path) -> float:
     a, b = losses(one), losses(other)
     assert a.keys() == b.keys()

@@ -18,16 +18,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "train"))
 import tiny
 import torch
 
-from glasshouse.batch import PackedLoader
+from glasshouse.batch import LMBatch, PackedLoader
 from glasshouse.core.environment import start_torch, world
 from glasshouse.core.errors import GlasshouseError
 from glasshouse.core.rundir import RunDirectory
 from glasshouse.core.terminal import Terminal
 from glasshouse.meter import Meter, MeterConfig
-from glasshouse.model import ModelConfig, Transformer
+from glasshouse.model import InitConfig, ModelConfig, Transformer
 from glasshouse.objective import lm_loss
 from glasshouse.parallel import MeshConfig, init_distributed, main_first
 from glasshouse.train import Trainer
+from glasshouse.train.filling import drawn
 
 SHAPE = {"d_model": 32, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "d_head": 8, "d_ff": 64, "max_seq_len": 16}
 
@@ -47,11 +48,12 @@ def train_case(case: dict[str, Any]) -> None:
                           crosses_documents=case.get("crosses_documents", True))  # fmt: skip
     run = RunDirectory(root / "run", is_silent=not mesh.is_main).create()
     faulty = Faulty(loader, case.get("fault", {}), rank)
+    text = LMBatch(*torch.randint(vocab_size, (2, 3, 13), generator=torch.Generator().manual_seed(2)))
     trainer = Trainer(
-        Transformer(shape, seed=0), tokenizer, faulty, faulty.objective, config,
+        Transformer.blank(shape), tokenizer, faulty, faulty.objective, config, fill=drawn(0, InitConfig()),
         stage="pretrain", run=run, folder=run.stage("pretrain"), terminal=Terminal(is_quiet=True),
         meter=Meter(MeterConfig()).start(), device_profile=tiny.PROFILE, mesh=mesh,
-        evaluate=lambda model: {"eval/sum": float(sum(p.double().square().sum() for p in model.parameters()))},
+        evaluate=lambda model: {"eval/loss": float(lm_loss(model, text).loss_sum) / text.n_tokens},
     )  # fmt: skip
     trainer.fit()
 

@@ -1,10 +1,9 @@
 """Stages of layers in several processes, against one process."""
 
-import json
 import signal
 
 import pytest
-from processes import finish, largest_difference, run, start
+from processes import finish, judged, largest_difference, run, start
 from safetensors.torch import load_file
 
 TRAIN = {"steps": 20, "checkpoint_every": 5, "microbatch_tokens": 32}  # four microbatches
@@ -14,12 +13,6 @@ VARIANTS = {
     "adamw": {"train": {**TRAIN, "steps": 6, "optim": {"matrices": "adamw"}}},
     "uneven": {"train": {**TRAIN, "steps": 6, "microbatch_tokens": 48}},
 }
-
-
-def judged(folder):
-    """What the first process found when it judged the whole model: the sum of its squared weights."""
-    records = [json.loads(line)["metrics"] for line in (folder / "run/metrics.jsonl").read_text().splitlines()]
-    return [metrics["eval/sum"] for metrics in records if "eval/sum" in metrics]
 
 
 def assert_equal(one, other):

@@ -1,13 +1,14 @@
 """Two processes, and four, against one: the same losses, whatever they share."""
 
 import pytest
-from processes import largest_difference, run
+from processes import judged, largest_difference, losses, run
 from safetensors.torch import load_file
 
 MESHES = {"dp": {"dp": 2}, "fsdp": {"fsdp": 2}, "tp": {"tp": 2}, "cp": {"cp": 2}}
 VARIANTS = {
     "untied": {"model": {"ties_embeddings": False, "has_qk_norm": False}, "train": {"steps": 6}},
     "documents": {"crosses_documents": False, "train": {"steps": 6}},
+    "recomputed": {"train": {"steps": 6, "recompute": 1.0, "recompute_keeps": "products"}},
     "microbatches": {"train": {"steps": 6, "microbatch_tokens": 32, "optim": {"matrices": "adamw"}}},
 }
 
@@ -22,10 +23,12 @@ def weights(folder):
 
 def test_two_processes_train_as_one(tmp_path):
     common = {"train": {"steps": 10, "checkpoint_every": None}}
+    again = {"train": {**common["train"], "recompute": 0.5}}
     run(1, {"folder": str(tmp_path / "one"), **common})
-    run(2, *cases_of(tmp_path, MESHES, common))
-    for name in MESHES:
+    run(2, *cases_of(tmp_path, MESHES, common), *cases_of(tmp_path, {"again": {"fsdp": 2}}, again))
+    for name in (*MESHES, "again"):
         assert largest_difference(tmp_path / "one", tmp_path / name) < 1e-5, name
+        assert judged(tmp_path / name) == pytest.approx(judged(tmp_path / "one"), abs=1e-5), name
         for key, weight in weights(tmp_path / "one").items():
             assert (weights(tmp_path / name)[key] - weight).abs().max() < 1e-4, (name, key)
 
@@ -40,6 +43,17 @@ def test_every_kind_of_model_and_batch(tmp_path, variant):
 
 
 @pytest.mark.slow
+def test_divided_weights_in_8_bits(tmp_path):
+    common = {"train": {"steps": 6}}
+    run(1, {"folder": str(tmp_path / "one"), **common})
+    meshes = {"fsdp": {"fsdp": 2}, "tp": {"tp": 2}}
+    run(2, *cases_of(tmp_path, meshes, {"train": {"steps": 6, "precision": "fp8"}}))
+    for name in meshes:
+        assert losses(tmp_path / name) != losses(tmp_path / "one")
+        assert largest_difference(tmp_path / "one", tmp_path / name) < 0.02, name
+
+
+@pytest.mark.slow
 def test_four_processes_compose(tmp_path):
     common = {"train": {"steps": 50, "checkpoint_every": None}}
     meshes = {
@@ -50,3 +64,4 @@ def test_four_processes_compose(tmp_path):
     run(4, *cases_of(tmp_path, meshes, common))
     for name in meshes:
         assert largest_difference(tmp_path / "one", tmp_path / name) < 1e-5, name
+        assert judged(tmp_path / name) == pytest.approx(judged(tmp_path / "one"), abs=1e-5), name

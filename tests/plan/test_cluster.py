@@ -4,7 +4,8 @@ from glasshouse.core.errors import ConfigError
 from glasshouse.meter import DeviceProfile
 from glasshouse.model import PRESETS, count_parameters, flops_per_token
 from glasshouse.plan import ClusterConfig, device_here, find_device, plan_for_cluster
-from glasshouse.plan.cluster import USABLE_MEMORY
+from glasshouse.plan.cluster import USABLE_MEMORY, layouts
+from glasshouse.plan.shape import shape_for
 
 LLAMA_2_70B = PRESETS["llama-2-70b"]
 
@@ -62,6 +63,13 @@ def test_more_ranks_than_sequences_are_refused() -> None:
 def test_a_budget_is_one_thing(options: dict) -> None:
     with pytest.raises(ConfigError, match="exactly one"):
         plan(count=8, **options)
+
+
+@pytest.mark.parametrize("is_tied", [False, True])
+def test_a_pipeline_is_offered_whether_or_not_the_head_is_the_embedding(is_tied: bool) -> None:
+    model = shape_for(1e9, 32_000, 2048).model_copy(update={"ties_embeddings": is_tied})
+    found = {layout.pp for layout in layouts(model, 16, 8, 64, is_fp8=False)}
+    assert {1, 2} <= found
 
 
 def test_an_unknown_device_names_the_nearest_and_all() -> None:

@@ -15,8 +15,9 @@ from glasshouse.plan.dry_run import dry_run
 N = count_parameters(SHAPE)
 
 
-def trace(world_size: int, **axes: int):
-    return dry_run(SHAPE, MeshConfig(**axes), world_size, seq_len=SEQ_LEN, rows=ROWS, optim=OPTIM, is_bf16=False)
+def trace(world_size: int, recomputed: float = 0.0, **axes: int):
+    return dry_run(SHAPE, MeshConfig(**axes), world_size, seq_len=SEQ_LEN, rows=ROWS, optim=OPTIM, is_bf16=False,
+                   recomputed=recomputed)  # fmt: skip
 
 
 def test_weights_and_states_are_divided_by_the_shards() -> None:
@@ -33,6 +34,12 @@ def test_collectives_move_what_sharding_says() -> None:
     assert moved["allgather", 8].n_bytes == 4 * (N.total + layers)
     assert moved["reduce_scatter", 8].n_bytes == 4 * N.total
     assert moved["allgather", 8].n_calls == 2 * SHAPE.n_layers + 1
+
+
+def test_layers_computed_again_hold_less_and_gather_their_weights_no_more_often() -> None:
+    plain, again = trace(8, fsdp=8), trace(8, fsdp=8, recomputed=1.0)
+    assert again.peak_bytes < 0.8 * plain.peak_bytes
+    assert again.collectives == plain.collectives
 
 
 @pytest.mark.parametrize(("fsdp", "tp"), [(2, 1), (1, 2)])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from glasshouse.checkpoint.divided import save_divided as save_divided
     from glasshouse.checkpoint.divided import stored_shapes as stored_shapes
     from glasshouse.checkpoint.load import Details as Details
+    from glasshouse.checkpoint.load import load_blank as load_blank
     from glasshouse.checkpoint.load import load_config as load_config
     from glasshouse.checkpoint.load import load_details as load_details
     from glasshouse.checkpoint.load import load_model as load_model
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from glasshouse.checkpoint.weights import fill_weights as fill_weights
 
 _LAZY = {
-    "Details": "load", "load_config": "load", "load_details": "load", "load_model": "load", "load_scorer": "load",
-    "load_tokenizer": "load",
+    "Details": "load", "load_blank": "load", "load_config": "load", "load_details": "load", "load_model": "load",
+    "load_scorer": "load", "load_tokenizer": "load",
     "check_tokenizer_fits": "save", "complete_checkpoint": "save", "save_checkpoint": "save",
     "TrainingState": "state", "load_training_state": "state", "load_training_values": "state",
     "write_training_values": "state",

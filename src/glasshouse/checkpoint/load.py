@@ -60,13 +60,22 @@ def _load(
     kind: type[T], folder: Path, device: torch.device | str, dtype: torch.dtype | None, checks_hashes: bool
 ) -> tuple[T, Tokenizer]:
     start_torch()
-    folder = Path(folder)
+    model, tokenizer = _blank(kind, Path(folder), checks_hashes)
+    model.to(dtype or _default_dtype(Path(folder), torch.device(device)))
+    model.to_empty(device=device)  # memory is taken once, of the right type and place
+    fill_weights(model, Path(folder))
+    return model.eval(), tokenizer
+
+
+def load_blank(folder: Path, *, checks_hashes: bool = True) -> tuple[Transformer, Tokenizer]:
+    """The model without its weights and without memory, and the tokenizer: for `Trainer(fill=stored(folder))`."""
+    return _blank(Transformer, Path(folder), checks_hashes)
+
+
+def _blank(kind: type[T], folder: Path, checks_hashes: bool) -> tuple[T, Tokenizer]:
     manifest = verify(folder, checks_hashes=checks_hashes) if is_own(folder) else None
     config = load_config(folder, is_scorer=issubclass(kind, ScoringTransformer))
-    tokenizer = load_tokenizer(folder, config, manifest)
-    model = _empty_model(kind, config, torch.device(device), dtype or _default_dtype(folder, torch.device(device)))
-    fill_weights(model, folder)
-    return model.eval(), tokenizer
+    return kind.blank(config), load_tokenizer(folder, config, manifest)
 
 
 def load_config(folder: Path, *, is_scorer: bool = False) -> ModelConfig:
@@ -110,15 +119,6 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: damaged: not a table of settings. Copy or download it again.")
     return values
-
-
-def _empty_model(kind: type[T], config: ModelConfig, device: torch.device, dtype: torch.dtype) -> T:
-    """Built without memory, then given it once, in the right type and place."""
-    with torch.device("meta"):
-        model = kind(config, seed=None)
-    model.to(dtype)
-    model.to_empty(device=device)
-    return model
 
 
 def _default_dtype(folder: Path, device: torch.device) -> torch.dtype:

@@ -82,6 +82,8 @@ def _print_cluster_plan(plan: Any) -> None:
     tokens = format_count(plan.tokens)
     terminal.line("training", f"{tokens} tokens in {plan.steps:,} steps of {batch}, rows of {plan.seq_len:,}")
     terminal.line("layout", f"{plan.layout.n_devices:,} x {plan.device.name}: {plan.layout.describe()}")
+    settings = plan.layout.settings(plan.seq_len)
+    terminal.line("recipe", " ".join(f"--set {key}={value}" for key, value in settings.items()))
     memory = record["memory_bytes"]
     parts = ", ".join(f"{name} {format_bytes(n)}" for name, n in memory.items() if name != "total")
     terminal.line(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from glasshouse.model.config import ModelConfig as ModelConfig
 from glasshouse.model.config import RopeScaling as RopeScaling
+from glasshouse.model.memory import Keeps as Keeps
 from glasshouse.model.memory import TrainingPath as TrainingPath
 from glasshouse.model.memory import training_bytes as training_bytes
 from glasshouse.model.presets import PRESETS as PRESETS

@@ -18,12 +18,16 @@ MULTIPLE = 16  # of both sides of a matrix, by the hardware
 FORWARD, BACKWARD = torch.float8_e4m3fn, torch.float8_e5m2
 
 
-def use_float8(model: Transformer) -> int:
-    """Let the layers of `model` multiply in 8 bits while it trains; returns how many matrices do."""
+def use_float8(model: Transformer, n_pieces: int = 1) -> int:
+    """Let the layers of `model` multiply in 8 bits while it trains; returns how many matrices do.
+
+    n_pieces: in how many a side of a matrix may be cut.
+    """
     linears = [module for module in model.model.layers.modules() if isinstance(module, Linear)]
-    fitting = [linear for linear in linears if not any(size % MULTIPLE for size in linear.weight.shape)]
+    multiple = MULTIPLE * n_pieces
+    fitting = [linear for linear in linears if not any(size % multiple for size in linear.weight.shape)]
     if not fitting:
-        raise ConfigError(f"precision fp8 needs matrices whose sides are multiples of {MULTIPLE}; this model has none.")
+        raise ConfigError(f"precision fp8 needs matrices whose sides are multiples of {multiple}; this model has none.")
     for linear in fitting:
         linear.product = float8_linear
     return len(fitting)

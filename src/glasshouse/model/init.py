@@ -1,9 +1,10 @@
 """First weights.  Each tensor draws from its own stream, named after it, so order and other tensors change nothing."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from glasshouse.core.config import Config
 from glasshouse.core.seeds import derive_seed
@@ -18,11 +19,13 @@ class InitConfig(Config):
 
 
 OUTPUTS = ("o_proj.weight", "down_proj.weight")
+Put = Callable[[nn.Parameter, Tensor], object]  # what fills a parameter from all of its numbers
 
 
 @torch.no_grad()
-def initialise(model: nn.Module, seed: int, init: InitConfig) -> None:
-    n_layers = sum(1 for name, _ in model.named_parameters() if name.endswith("down_proj.weight"))
+def initialise(model: Any, seed: int, init: InitConfig, put: Put = nn.Parameter.copy_) -> None:
+    """Weights that lie here in pieces are drawn whole, one at a time, and `put` keeps what belongs here."""
+    n_layers = len(model.model.layers)
     for name, parameter in model.named_parameters():
         if name.endswith("norm.weight"):
             parameter.fill_(1.0)
@@ -31,7 +34,7 @@ def initialise(model: nn.Module, seed: int, init: InitConfig) -> None:
         else:
             generator = torch.Generator("cpu").manual_seed(derive_seed(seed, "init", name))
             std = _std(name, parameter, n_layers, init)
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
+            put(parameter, torch.randn(parameter.shape, generator=generator) * std)
 
 
 def _std(name: str, parameter: nn.Parameter, n_layers: int, init: InitConfig) -> float:

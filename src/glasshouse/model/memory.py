@@ -19,6 +19,7 @@ from glasshouse.model.config import ModelConfig
 from glasshouse.model.size import count_parameters
 
 TrainingPath = Literal["torch", "native"]
+Keeps = Literal["input", "products"]  # what a layer that is computed again keeps: `train.recomputing`
 
 GROUP_TOKENS = 2048  # of the compiled decoder: tokens that go through a layer together
 LOGITS_AT_ONCE = 1 << 21  # of `objective.cross_entropy`
@@ -53,10 +54,16 @@ def training_bytes(
     *,
     path: TrainingPath = "torch",
     is_muon: bool = True,
+    recompute: float = 0.0,
+    keeps: Keeps = "input",
 ) -> float:
-    """What training adds to the process at its peak."""
+    """What training adds to the process at its peak.
+
+    recompute: the share of layers that are computed twice; keeps: what such a layer keeps.
+    """
     factor = ALLOCATORS[path]
-    backward, copies = backward_bytes(model, microbatch_tokens, path, is_muon), muon_bytes(model) if is_muon else 0.0
+    backward = backward_bytes(model, microbatch_tokens, path, is_muon, recompute, keeps)
+    copies = muon_bytes(model) if is_muon else 0.0
     block = 4.0 * microbatch_tokens * kept_per_token(model, path) if path == "native" else 0.0
     rest = backward - block
     many = factor.many if microbatch_tokens < batch_tokens else 0.0
@@ -64,8 +71,11 @@ def training_bytes(
     return factor.start + block + factor.rest * rest + many * backward + factor.muon * copies * found_no_room
 
 
-def backward_bytes(model: ModelConfig, microbatch_tokens: int, path: TrainingPath, is_muon: bool) -> float:
-    kept = microbatch_tokens * kept_per_token(model, path)
+def backward_bytes(
+    model: ModelConfig, microbatch_tokens: int, path: TrainingPath, is_muon: bool, recompute: float = 0.0,
+    keeps: Keeps = "input",
+) -> float:  # fmt: skip
+    kept = microbatch_tokens * kept_per_token(model, path, recompute, keeps)
     head = (microbatch_tokens + model.vocab_size) * model.d_model
     return 4.0 * (_lasting(model, is_muon) + kept + head + _at_work(model, microbatch_tokens, path))
 
@@ -74,13 +84,17 @@ def muon_bytes(model: ModelConfig) -> float:
     return 4.0 * MUON_COPIES * model.n_layers * 3 * model.d_model * model.d_ff
 
 
-def kept_per_token(model: ModelConfig, path: TrainingPath) -> int:
+def kept_per_token(model: ModelConfig, path: TrainingPath, recompute: float = 0.0, keeps: Keeps = "input") -> int:
     """Numbers, for the backward pass.  torch: two norms (normalised input and output each), q and k before and after
-    RoPE, v, the heads' output, and gate, up, silu(gate) and their product."""
+    RoPE, v, the heads' output, and gate, up, silu(gate) and their product.  Of layers that are computed again the input
+    or, beside it, what attention found and the products q, v, gate and down; and of one of these layers all."""
     d, q, kv = model.d_model, model.n_heads * model.d_head, model.n_kv_heads * model.d_head
     if path == "native":
         return model.n_layers * (2 * d + q + 2 * kv + q + 2 * model.d_ff) + d
-    return model.n_layers * (4 * d + 3 * q + 3 * kv + 4 * model.d_ff) + 2 * d
+    n_again = round(recompute * model.n_layers)
+    n_whole = min(model.n_layers, model.n_layers - n_again + 1)
+    kept_again = d if keeps == "input" else 2 * d + 2 * q + kv + model.d_ff
+    return n_whole * (4 * d + 3 * q + 3 * kv + 4 * model.d_ff) + n_again * kept_again + 2 * d
 
 
 def _lasting(model: ModelConfig, is_muon: bool) -> int:

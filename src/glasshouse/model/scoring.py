@@ -28,8 +28,7 @@ class ScoringTransformer(Transformer):
     @torch.no_grad()
     def of(model: Transformer, seed: int) -> "ScoringTransformer":
         """A copy of a language model, with a fresh head of deviation 1 / sqrt(D + 1), as arXiv:2009.01325 has it."""
-        with torch.device("meta"):
-            scorer = ScoringTransformer(model.config, seed=None)
+        scorer = ScoringTransformer.blank(model.config)
         scorer.to(model.dtype).to_empty(device=model.device)
         scorer.model.load_state_dict(model.model.state_dict())
         generator = torch.Generator("cpu").manual_seed(derive_seed(seed, "score"))

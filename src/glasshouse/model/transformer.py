@@ -8,7 +8,7 @@ Left out: dropout (not used at these scales), biases.
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from glasshouse.core.errors import ConfigError
 from glasshouse.model.attention import Mask, attend, attend_explicitly, cache_mask, document_blocks, document_mask
 from glasshouse.model.cache import KVCache
 from glasshouse.model.config import ModelConfig
-from glasshouse.model.init import InitConfig, initialise
+from glasshouse.model.init import InitConfig, Put, initialise
 from glasshouse.model.native import Kernels, hidden_states, is_native
 from glasshouse.model.norm import rms_norm
 from glasshouse.model.paged import PagedAttention
@@ -38,7 +38,11 @@ class Linear(nn.Linear):
         super().__init__(d_in, d_out, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.product(x, self.weight) if self.training else F.linear(x, self.weight)
+        return self.multiply(x, self.weight)
+
+    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
+        """`weight`: of this layer, or the piece of it that lies here."""
+        return self.product(x, weight) if self.training else F.linear(x, weight)
 
     def reset_parameters(self) -> None:
         pass
@@ -199,10 +203,16 @@ class Transformer(nn.Module):
         if seed is not None:
             self.init_weights(seed, init)
 
-    def init_weights(self, seed: int, init: InitConfig | None = None) -> None:
+    @classmethod
+    def blank(cls, config: ModelConfig) -> Self:
+        """Without memory (on the meta device), to be divided or moved first; `to_empty` gives it some."""
+        with torch.device("meta"):
+            return cls(config, seed=None)
+
+    def init_weights(self, seed: int, init: InitConfig | None = None, put: Put = nn.Parameter.copy_) -> None:
         """Fill every weight; the same seed gives the same weights whatever the order of creation, device or shape of
-        the other layers."""
-        initialise(self, seed, init or InitConfig())
+        the other layers, or how they are divided: `put` then keeps what belongs here."""
+        initialise(self, seed, init or InitConfig(), put)
 
     def to_hf(self) -> dict[str, Any]:
         """The `config.json` of this model."""
@@ -213,10 +223,14 @@ class Transformer(nn.Module):
         """What computes the layers, in order."""
         return self._blocks or tuple(self.model.layers)
 
+    def compute_by(self, blocks: Sequence[BlockFunction], kernels: Kernels | Literal["compiled"]) -> None:
+        """From now on the layers are computed by `blocks`: compiled, say, or in another way."""
+        self._blocks, self.kernels = tuple(blocks), kernels
+
     def computed_by(self, blocks: Sequence[BlockFunction], kernels: Kernels | Literal["compiled"]) -> "Transformer":
-        """A second view of the same weights whose layers are computed by `blocks`: compiled, say, or in another way."""
+        """A second view of the same weights whose layers are computed by `blocks`."""
         twin = copy.copy(self)
-        twin._blocks, twin.kernels = tuple(blocks), kernels
+        twin.compute_by(blocks, kernels)
         return twin
 
     @property

@@ -14,6 +14,7 @@ from glasshouse.parallel.sharded import is_sharded as is_sharded
 from glasshouse.parallel.sharded import local as local
 from glasshouse.parallel.sharded import piece_of as piece_of
 from glasshouse.parallel.sharded import piece_of_zeros as piece_of_zeros
+from glasshouse.parallel.sharded import put as put
 from glasshouse.parallel.sharded import whole as whole
 from glasshouse.parallel.sharded import with_local as with_local
 from glasshouse.parallel.team import Team as Team

@@ -118,7 +118,10 @@ class _Arrival(nn.Embedding):
     def __init__(self, stage: Stage, weight: Any, d_model: int, tp: int) -> None:
         nn.Module.__init__(self)
         self._stage, self._d_model, self._tp = stage, d_model, tp
-        self.weight = weight
+        if isinstance(weight, nn.Parameter):
+            self.weight = weight
+        else:
+            self.register_buffer("weight", weight, persistent=False)
 
     def forward(self, ids_BT: Tensor) -> Tensor:
         n_rows, n_time = ids_BT.shape

@@ -39,6 +39,11 @@ def piece_of(full: Tensor, like: Any) -> Tensor:
     return full[for_this_rank]
 
 
+def put(tensor: Any, full: Tensor) -> None:
+    """Fill what lies here of `tensor` from all of it."""
+    local(tensor).copy_(piece_of(full, tensor))
+
+
 def with_local(piece: Tensor, like: Any) -> Any:
     """`piece` as the local part of a tensor divided as `like` is."""
     if not is_sharded(like):

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor
 
 from glasshouse.parallel.collectives import gather, gather_values
@@ -83,8 +84,12 @@ class Team:
         """Who does not answer any more: {rank: host and process}."""
         return {}
 
+    def judge(self, evaluate: Callable[[Any], Mapping[str, float]]) -> Mapping[str, float]:
+        """What `evaluate` finds of a model with these weights, on the main rank at least.  Collective."""
+        return evaluate(self.module)
+
     def whole_model(self) -> Any:
-        """An undivided model with these weights on the main rank, None elsewhere."""
+        """An undivided model with these weights on the main rank, None elsewhere.  Collective."""
         return self.module
 
 
@@ -97,8 +102,7 @@ class Many(Team):
         self._stage: Stage | None = None
         self._twin = None
         if self.is_divided and mesh.is_main:
-            with torch.device("meta"):
-                self._twin = type(module)(module.config, seed=None)
+            self._twin = type(module).blank(module.config)
         self._divide()
 
     def _divide(self) -> None:
@@ -179,6 +183,17 @@ class Many(Team):
         """Asked when a collective failed: whoever is alive has noticed too, or will within a step's time."""
         return absent_ranks(self.mesh, min(PATIENCE_S, self.mesh.timeout_s))
 
+    def judge(self, evaluate: Callable[[Any], Mapping[str, float]]) -> Mapping[str, float]:
+        """By all ranks with the pieces they have, which nobody need hold together; but from whole weights, by the main
+        rank, where rows or layers are shared out."""
+        if not self.is_divided or self.mesh.sizes["cp"] * self.mesh.sizes["pp"] > 1:
+            model = self.whole_model()
+            return {} if model is None else evaluate(model)
+        found = evaluate(self.trained)
+        if self.mesh.n_shards > 1:
+            self.module.reshard()  # embedding and head stay gathered after a forward pass
+        return found
+
     def whole_model(self) -> Any:
         if not self.is_divided:
             return self.module if self.is_main else None
@@ -216,7 +231,15 @@ class _Stretches:
     def head_weight_VD(self) -> Any:
         return self._module.head_weight_VD
 
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self._module.device
+        return device
+
     def hidden(self, ids_BT: Tensor, *, document_BT: Tensor | None = None) -> Tensor:
+        n_time = ids_BT.shape[1]
+        if self._is_gathered and (n_missing := -n_time % self._mesh.sizes["tp"]):  # a text to judge by, of any length
+            ids_BT, document_BT = (None if x is None else F.pad(x, (0, n_missing)) for x in (ids_BT, document_BT))
         context: dict[str, Any] = {"document_BT": document_BT}
         if self._mesh.sizes["cp"] > 1:
             pages = SharedContext(
@@ -224,7 +247,7 @@ class _Stretches:
             )
             context = {"pages": pages, "position_BT": pages.position_1T}
         hidden_BTD: Tensor = self._module.hidden(ids_BT, **context)
-        return gather(hidden_BTD, 1, self._mesh.group("tp")) if self._is_gathered else hidden_BTD
+        return gather(hidden_BTD, 1, self._mesh.group("tp"))[:, :n_time] if self._is_gathered else hidden_BTD
 
 
 def apply_plan(module: Any, mesh: Mesh) -> Team:

@@ -60,7 +60,7 @@ def _divide(module: nn.Module, mesh: DeviceMesh, dim: int | None) -> None:
 
 def _divide_linear(linear: Any, mesh: DeviceMesh, dim: int) -> None:
     _divide(linear, mesh, dim)
-    linear.forward = lambda x: F.linear(x, linear.weight.to_local())
+    linear.forward = lambda x: linear.multiply(x, linear.weight.to_local())
 
 
 def _norm(norm: Any, x: Tensor) -> Tensor:

@@ -204,7 +204,7 @@ def layouts(model: ModelConfig, count: int, per_node: int, sequences: int, *, is
         if count % tp or any(n % tp for n in (model.n_heads, model.n_kv_heads, model.d_ff)):
             continue
         for pp in _powers(min(model.n_layers, count // tp)):
-            if count % (tp * pp) or model.n_layers % pp or (pp > 1 and model.ties_embeddings):
+            if count % (tp * pp) or model.n_layers % pp:
                 continue
             n_data = count // (tp * pp)
             if n_data > sequences:

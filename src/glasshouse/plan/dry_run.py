@@ -24,10 +24,11 @@ from torch.utils._pytree import tree_leaves
 
 from glasshouse.batch import LMBatch
 from glasshouse.core.errors import ConfigError
-from glasshouse.model import ModelConfig, Transformer
+from glasshouse.model import Keeps, ModelConfig, Transformer
 from glasshouse.objective import lm_loss
 from glasshouse.optim import OptimConfig, build_optimizer
 from glasshouse.parallel import Mesh, MeshConfig, apply_plan, check_model, local
+from glasshouse.train.recomputing import recompute
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,11 @@ class DryRun:
 
 def dry_run(
     model: ModelConfig, mesh: MeshConfig, world_size: int, *, seq_len: int, rows: int, optim: OptimConfig,
-    is_bf16: bool = True, rank: int = 0,
+    is_bf16: bool = True, recomputed: float = 0.0, keeps: Keeps = "input", rank: int = 0,
 ) -> DryRun:  # fmt: skip
     """Trace one step with `rows` sequences of `seq_len` tokens in each data rank's microbatch.
+
+    recomputed: the share of layers that are computed again in the backward pass; keeps: what these keep.
 
     Refuses what the real run would refuse.  One at a time in a process, and not beside a real process group.
     """
@@ -83,19 +86,21 @@ def dry_run(
     started_at = time.perf_counter()
     with _fake_world(world_size, rank):
         devices = mesh_of(sizes)  # before the fake tensors: a mesh holds real ones
-        found = trace_step(model, Mesh(sizes, rank, devices), seq_len, rows, optim, is_bf16=is_bf16)
+        found = trace_step(
+            model, Mesh(sizes, rank, devices), seq_len, rows, optim, is_bf16=is_bf16, recomputed=recomputed, keeps=keeps
+        )
     return DryRun(mesh=sizes, tokens=rows * seq_len, seconds=time.perf_counter() - started_at, **found)
 
 
 def trace_step(
     shape: ModelConfig, mesh: Mesh, seq_len: int, rows: int, optim: OptimConfig, *, is_bf16: bool,
-    is_fake: bool = True,
+    recomputed: float = 0.0, keeps: Keeps = "input", is_fake: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
     """What one rank of `mesh` does in a step; `is_fake=False` really does it, with the processes of a real group."""
     peaks = {}
-    with torch.device("meta"):  # divided before there is any memory, as a model too large for one device must be
-        team = apply_plan(Transformer(shape.model_copy(update={"max_seq_len": seq_len}), seed=None), mesh)
+    team = apply_plan(Transformer.blank(shape.model_copy(update={"max_seq_len": seq_len})), mesh)
     team.module.kernels = "torch"  # compiled kernels read memory, and fake tensors have none
+    recompute(team.module, recomputed, keeps)
     tensors = FakeTensorMode(allow_non_fake_inputs=True) if is_fake else nullcontext()
     with tensors, Trace() as trace:
         team.module.to_empty(device="cpu")

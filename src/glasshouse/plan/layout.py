@@ -11,7 +11,7 @@ Left out: context and expert parallelism, offloading, latency of small messages.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from glasshouse.model import ModelConfig, count_parameters, flops_per_token
 from glasshouse.plan.devices import Device
@@ -64,6 +64,18 @@ class Layout:
     def step_tokens(self, seq_len: int) -> int:
         """Of all ranks."""
         return self.dp * self.fsdp * self.micro_batch * self.n_microbatches * seq_len
+
+    def settings(self, seq_len: int) -> dict[str, Any]:
+        """What a recipe says to be trained so."""
+        found: dict[str, Any] = {f"mesh.{axis}": getattr(self, axis) for axis in ("dp", "fsdp", "tp", "pp")}
+        found = {key: size for key, size in found.items() if size > 1}
+        found |= {"pretrain.seq_len": seq_len, "pretrain.batch_tokens": self.step_tokens(seq_len)}
+        found |= {"pretrain.microbatch_tokens": self.micro_batch * seq_len}
+        if self.checkpointing != "none":
+            found |= {"pretrain.recompute": 1.0}
+        if self.checkpointing == "selective":
+            found |= {"pretrain.recompute_keeps": "products"}
+        return found | ({"pretrain.precision": "fp8"} if self.is_fp8 else {})
 
     def describe(self) -> str:
         axes = [f"{axis} {size}" for axis in ("dp", "fsdp", "tp", "pp") if (size := getattr(self, axis)) > 1]
@@ -230,7 +242,10 @@ def rank_memory(model: ModelConfig, seq_len: int, layout: Layout) -> RankMemory:
 
 
 def _local_parameters(model: ModelConfig, layout: Layout) -> float:
-    return count_parameters(model).total / (layout.fsdp * layout.tp * layout.pp)
+    """Of a pipeline's stages the first and the last have most: the embedding, the head (a tied one lies in both)."""
+    count = count_parameters(model)
+    root = count.embedding + count.head if layout.pp == 1 else max(count.embedding, count.head)
+    return ((count.total - count.embedding - count.head) / layout.pp + root) / (layout.fsdp * layout.tp)
 
 
 def _block_parameters(model: ModelConfig) -> float:

@@ -54,6 +54,7 @@ class Workload:
     model: ModelConfig | None = None
     microbatch_tokens: Mapping[str, int] = field(default_factory=dict)  # where smaller than the batch
     is_muon: bool = True  # the rule of the matrices: it works on copies of many at once
+    recomputed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # layers, as `training_bytes` wants it
     steps: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -138,8 +139,9 @@ def predict(
 def _memory(stage: str, work: Workload, measured: Measured, model: ModelConfig) -> float:
     batch = work.batch_tokens[stage]
     return measured.process_bytes + training_bytes(
-        model, batch, min(batch, work.microbatch_tokens.get(stage, batch)), path=measured.path, is_muon=work.is_muon
-    )
+        model, batch, min(batch, work.microbatch_tokens.get(stage, batch)), path=measured.path, is_muon=work.is_muon,
+        **work.recomputed.get(stage, {}),
+    )  # fmt: skip
 
 
 def _training_seconds(budget: Budget, dial: DialConfig, measured: Measured) -> float:

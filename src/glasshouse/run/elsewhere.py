@@ -97,7 +97,8 @@ def trace_job(job: Job, world_size: int) -> DryRun:
     rows = max(1, min(of_rank, training.planned_microbatch_tokens // job.seq_len))
     return dry_run(
         job.model, job.recipe.mesh, world_size, seq_len=job.seq_len, rows=rows, optim=training.optim,
-        is_bf16=training.precision != "fp32",
+        is_bf16=training.precision != "fp32", recomputed=training.recompute,
+        keeps=training.recompute_keeps,
     )  # fmt: skip
 
 
@@ -108,7 +109,8 @@ def what_would_fit(found: DryRun, device: Device) -> str | None:
         return None
     lasting = found.weights_bytes + found.optimizer_bytes + found.gradients_bytes
     remedy = (
-        "fewer tokens at a time (pretrain.microbatch_tokens) or a larger mesh.tp" if lasting < usable / 2
+        "fewer tokens at a time (pretrain.microbatch_tokens), layers computed twice (pretrain.recompute) or a larger "
+        "mesh.tp" if lasting < usable / 2
         else "more processes (mesh.fsdp, mesh.tp)"
     )  # fmt: skip
     return (f"a rank needs {format_bytes(found.peak_bytes)}, and {device.name} has {format_bytes(usable)} to use. "

@@ -22,6 +22,7 @@ from glasshouse.optim import build_optimizer
 from glasshouse.plan import SMALL, Measured, read_fit
 from glasshouse.run.recipe import FinetuneConfig, Recipe
 from glasshouse.train import TrainConfig, add_gradient
+from glasshouse.train.recomputing import recompute
 
 STDLIB_BYTES = 14e6
 BYTES_PER_TOKEN = 3.4  # of source text at 4,096 tokens
@@ -76,6 +77,8 @@ def time_step(shape: ModelConfig, config: TrainConfig) -> float:
     model = Transformer(shape).to(default_device())
     model.init_weights(0)
     model.kernels = config.kernels
+    if config.recompute:
+        recompute(model, config.recompute, config.recompute_keeps)
     optimizer = build_optimizer(model, config.optim)
     optimizer.set_kernels(model.kernels)
     batch = _batch(shape.vocab_size, config).to(default_device())
@@ -114,7 +117,7 @@ def _seconds(work: Callable[[], None]) -> float:
 def _path(recipe: Recipe) -> TrainingPath:
     """What computes the steps of every training stage: the compiled decoder only where all of them may use it."""
     configs = [recipe.training(stage) for stage in recipe.training_stages]
-    asked = all(config.kernels == "auto" and config.precision in ("auto", "fp32") for config in configs)
+    asked = all(c.kernels == "auto" and c.precision in ("auto", "fp32") and not c.recompute for c in configs)
     is_native = asked and default_device().type == "cpu" and why_unavailable() is None
     return "native" if is_native else "torch"
 

@@ -125,6 +125,7 @@ def _workload(draft: Draft, undecided: Recipe) -> Workload:
         model=undecided.model.model_copy(update=extra) if is_shaped else None,
         microbatch_tokens={s: undecided.training(s).planned_microbatch_tokens for s in undecided.training_stages},
         is_muon=any(undecided.training(stage).optim.matrices == "muon" for stage in undecided.training_stages),
+        recomputed={stage: undecided.training(stage).recomputed for stage in undecided.training_stages},
         steps={s: draft.values[s]["steps"] for s in undecided.training_stages if "steps" in draft.values.get(s, {})},
     )
 

@@ -16,8 +16,7 @@ from glasshouse.batch import (
     encode_documents,
     write_shard,
 )
-from glasshouse.checkpoint import load_model
-from glasshouse.core.environment import default_device
+from glasshouse.checkpoint import load_blank
 from glasshouse.core.files import read_json, write_json
 from glasshouse.core.records import Document, Message, Question, Score
 from glasshouse.core.seeds import derive_seed
@@ -36,6 +35,7 @@ from glasshouse.run.tracing import index_conversations, index_judgements, index_
 from glasshouse.run.trusting import trust_stage
 from glasshouse.tokenizer import Tokenizer, summarise, train_tokenizer
 from glasshouse.train import held_out_loss
+from glasshouse.train.filling import Fill, drawn, stored
 from glasshouse.train.trainer import Evaluate, Sample, Trainer, TrainResult
 
 
@@ -86,14 +86,13 @@ def pretrain_stage(context: StageContext) -> dict[str, Any]:
             for split in ("train", "holdout")
         }
     seed = derive_seed(recipe.seed, "pretrain")
-    model = Transformer(recipe.model.model_copy(update={"vocab_size": tokenizer.vocab_size}))
-    model.init_weights(seed, recipe.init)
+    model = Transformer.blank(recipe.model.model_copy(update={"vocab_size": tokenizer.vocab_size}))
     loader = PackedLoader(
         shards["train"], config.seq_len, config.batch_tokens, seed, crosses_documents=config.crosses_documents
     )
     prompts = config.prompts or tuple(map(_opening, _first_characters(read_documents(corpus, "holdout"), 200_000)))[:3]
     result = _trainer(
-        context, model.to(default_device()), tokenizer, loader,
+        context, model, tokenizer, loader, fill=drawn(seed, recipe.init),
         evaluate=lambda trained: _judge_shard(trained, shards["holdout"], config.seq_len),
         sample=lambda trained: _continue(Engine(trained, tokenizer), prompts),
         parent=None,
@@ -109,7 +108,7 @@ def sft_stage(context: StageContext) -> dict[str, Any]:
     recipe, config = context.recipe, context.recipe.sft
     assert config is not None  # checked with the recipe
     parent = context.run.path / "pretrain" / "checkpoint"
-    model, tokenizer = load_model(parent, default_device())
+    model, tokenizer = load_blank(parent, checks_hashes=context.mesh.is_main)
     seed = derive_seed(recipe.seed, "sft")
     teaching = open_teaching(config, seed, context.run.path / "corpus")
     context.terminal.line(context.name, teaching.description)
@@ -118,7 +117,7 @@ def sft_stage(context: StageContext) -> dict[str, Any]:
         context.terminal.warn(context.name, problem)
     prompts = config.prompts or tuple(q.prompt for q in teaching.questions(2))[:3]
     result = _trainer(
-        context, model, tokenizer, loader,
+        context, model, tokenizer, loader, fill=stored(parent),
         evaluate=None,
         sample=lambda trained: _answer(Engine(trained, tokenizer), prompts),
         parent=str(parent.relative_to(context.run.path)),
@@ -201,13 +200,13 @@ def _conversation_texts(recipe: Recipe, corpus: Path) -> Iterator[str]:
 
 def _trainer(
     context: StageContext, model: Transformer, tokenizer: Tokenizer, loader: PackedLoader | ConversationLoader,
-    *, evaluate: Evaluate | None, sample: Sample, parent: str | None,
+    *, fill: Fill, evaluate: Evaluate | None, sample: Sample, parent: str | None,
 ) -> Trainer:  # fmt: skip
     return Trainer(
         model, tokenizer, loader, lm_loss, context.recipe.training(context.name),
         stage=context.name, run=context.run, folder=context.folder, terminal=context.terminal, meter=context.meter,
         device_profile=context.profile, evaluate=evaluate, sample=sample, parent=parent,
-        provenance=_provenance(context), recipe=context.recipe.model_dump(mode="json"), mesh=context.mesh,
+        provenance=_provenance(context), recipe=context.recipe.model_dump(mode="json"), mesh=context.mesh, fill=fill,
     )  # fmt: skip
 
 

@@ -63,11 +63,6 @@ def check_mesh(mesh: Mesh, model: ModelConfig, loader: Loader, config: TrainConf
     check_model(model, mesh.sizes, config.seq_len, n_rows, config.microbatch_tokens)
     if beside is not None:
         raise ConfigError("a value head is trained by one process: start this stage without torchrun.")
-    if (config.recompute or config.precision == "fp8") and math.prod(mesh.sizes.values()) > mesh.sizes["dp"]:
-        raise ConfigError(
-            f"recompute and precision fp8 need weights that lie whole on every process; the mesh divides them "
-            f"({mesh.describe()}). Use [mesh] dp alone, or leave recompute at 0 and precision at bf16."
-        )
 
 
 def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:

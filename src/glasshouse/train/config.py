@@ -1,10 +1,11 @@
 """What a recipe may say about training."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, PositiveInt
 
 from glasshouse.core.config import Config
+from glasshouse.model import Keeps
 from glasshouse.model.native import Kernels
 from glasshouse.optim import OptimConfig, ScheduleConfig
 from glasshouse.train.compiling import CompileMode
@@ -23,6 +24,7 @@ class TrainConfig(Config):
     guard: GuardConfig = GuardConfig()
     precision: Precision = "auto"
     recompute: float = Field(default=0.0, ge=0, le=1)  # share of layers computed again in backward, to save memory
+    recompute_keeps: Keeps = "input"  # of these layers; "products": attention and every second product too
     compile: CompileMode = "auto"
     kernels: Kernels = "auto"  # on CPU in fp32 the C++ ones where they can be built; "torch": never
     eval_every: int | None = Field(default=None, gt=0)  # steps; the end is always evaluated
@@ -32,6 +34,11 @@ class TrainConfig(Config):
     metric_every: int | None = Field(default=None, gt=0)  # steps; None: about once a second
     max_epochs: float | None = Field(default=100.0, gt=0)  # repeating text more than 40 times adds nothing
     seed: int = 0  # of the weights and the order of the data, which the caller builds; recorded here
+
+    @property
+    def recomputed(self) -> dict[str, Any]:
+        """As `model.training_bytes` wants to know it."""
+        return {"recompute": self.recompute, "keeps": self.recompute_keeps}
 
     @property
     def planned_microbatch_tokens(self) -> int:
@@ -47,5 +54,6 @@ FREE_TO_CHANGE = {
     "checkpoint_every",
     "metric_every",
     "max_epochs",
+    "recompute_keeps",
     "kernels",
 }  # a run keeps those it began with, unless torch is asked for

@@ -5,6 +5,7 @@ The batch stays what it is; its gradient is that of its microsteps together.  Un
 
 import gc
 from collections.abc import Callable
+from typing import Any
 
 import psutil
 import torch
@@ -39,11 +40,13 @@ def fit_microbatch(attempt: Callable[[int], None], n_tokens: int, row_tokens: in
             torch.cuda.empty_cache()
 
 
-def promising_microbatch(config: ModelConfig, n_tokens: int, row_tokens: int, free_bytes: int | None = None) -> int:
+def promising_microbatch(
+    config: ModelConfig, n_tokens: int, row_tokens: int, free_bytes: int | None = None, **recomputed: Any
+) -> int:
     """Where to begin: a CPU's system kills a process rather than refuse it memory, so it is estimated first."""
     free_bytes = psutil.virtual_memory().available if free_bytes is None else free_bytes
     tokens = n_tokens
-    while tokens > row_tokens and training_bytes(config, n_tokens, tokens) > free_bytes:
+    while tokens > row_tokens and training_bytes(config, n_tokens, tokens, **recomputed) > free_bytes:
         tokens = max(row_tokens, tokens // 2)
     return tokens
 

@@ -37,6 +37,7 @@ from glasshouse.tokenizer import Tokenizer
 from glasshouse.train.checks import check_identity, is_full_disk
 from glasshouse.train.config import FREE_TO_CHANGE, TrainConfig
 from glasshouse.train.errand import Errand
+from glasshouse.train.filling import weights_of
 from glasshouse.train.guard import LossGuard
 from glasshouse.train.progress import TrainState
 
@@ -144,7 +145,7 @@ class Saver:
             self._took_s = time.perf_counter() - started_at
 
         if self.team.mesh.world_size > 1:
-            packed, weights = _copied_state(packed), copied(_weights(self.model))
+            packed, weights = _copied_state(packed), copied(weights_of(self.model))
             write_it = self._writer_together(weights)
         elif is_beside:
             packed, write_it = _copied_state(packed), self._writer_of(self._copied_model())
@@ -161,7 +162,7 @@ class Saver:
         """The model alone, as it is used from now on."""
         path = self.folder / "checkpoint"
         if self.team.mesh.world_size > 1:
-            self._writer_together(_weights(self.model))(path, cost, None)
+            self._writer_together(weights_of(self.model))(path, cost, None)
         else:
             self._writer_of(self.model)(path, cost, None)
         return path
@@ -197,7 +198,7 @@ class Saver:
                 state[key] = piece_of_zeros(owner, shape, dtype)
             elif key == "rng/cpu":
                 state[key] = torch.zeros(shape, dtype=dtype)
-        load_divided(path, {**_weights(self.model), **state})
+        load_divided(path, {**weights_of(self.model), **state})
         self.optimizer.load_state(state, values)
         _load_random_states(state, torch.device("cpu"))
         return values
@@ -229,8 +230,7 @@ class Saver:
     def _copied_model(self) -> Transformer:
         """The weights of this moment, on the CPU.  The memory is kept: the next copy needs no new one."""
         if self._copy is None:
-            with torch.device("meta"):
-                self._copy = type(self.model)(self.model.config, seed=None).to(self.model.dtype)
+            self._copy = type(self.model).blank(self.model.config).to(self.model.dtype)
             self._copy.to_empty(device="cpu")
         with torch.no_grad():
             torch._foreach_copy_(list(self._copy.parameters()), list(self.model.parameters()))
@@ -281,13 +281,6 @@ class Saver:
             "model": self.model.config.model_dump(mode="json"),
             "tokenizer": self.tokenizer.hash,
         }
-
-
-def _weights(model: nn.Module) -> dict[str, Any]:
-    """By the keys they have in a checkpoint that many write."""
-    from glasshouse.checkpoint import WEIGHTS_PREFIX
-
-    return {WEIGHTS_PREFIX + name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
 def _copied_state(state: TrainingState) -> TrainingState:

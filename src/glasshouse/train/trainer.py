@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from glasshouse.batch import Batch, Cursor, Loader
-from glasshouse.core.environment import start_torch
+from glasshouse.core.environment import default_device, start_torch
 from glasshouse.core.errors import CheckpointError, TrainingError
 from glasshouse.core.files import read_json, write_json
 from glasshouse.core.rundir import RunDirectory
@@ -37,13 +37,14 @@ from glasshouse.train.agreed import NOTHING_AGREED, Agreed
 from glasshouse.train.checks import check_corpus, check_inputs, check_mesh, is_full_disk
 from glasshouse.train.compiling import prepare
 from glasshouse.train.config import TrainConfig
+from glasshouse.train.filling import Fill
 from glasshouse.train.gradient import GradientSums, add_gradient, handing_on
 from glasshouse.train.guard import LossGuard, Verdict
 from glasshouse.train.interrupt import Interrupted, SignalWatch
 from glasshouse.train.microbatch import describe_microbatch, fit_microbatch, promising_microbatch
 from glasshouse.train.progress import Interval, TrainResult, TrainState, note
 from glasshouse.train.reading import Reader
-from glasshouse.train.recomputing import recomputing
+from glasshouse.train.recomputing import recompute
 from glasshouse.train.records import rewind
 from glasshouse.train.saving import Saved, Saver
 
@@ -77,11 +78,13 @@ class Trainer:
         parent: str | None = None,
         beside: nn.Module | None = None,
         mesh: Mesh | None = None,
+        fill: Fill | None = None,
     ) -> None:
         """`beside`: a small module that `objective` uses and that is trained with the model; it is kept in the
         checkpoints to go on from, and saving it at the end is the caller's.
 
         mesh: the processes that train together, each with a Trainer of the same arguments; `model` is divided in place.
+        fill: for a model without memory (`Transformer.blank`), which is given some once it is divided, then filled.
         """
         start_torch()
         self.model, self.tokenizer, self.loader, self.config = model, tokenizer, loader, config
@@ -91,10 +94,13 @@ class Trainer:
         n_epoch_tokens = getattr(loader, "n_epoch_tokens", None)  # conversations are not counted in tokens of a stream
         if n_epoch_tokens is not None and config.max_epochs is not None:
             check_corpus(n_epoch_tokens, config.steps * config.batch_tokens, config.max_epochs)
-        self.device = model.device
         mesh = mesh or Mesh()
         check_mesh(mesh, model.config, loader, config, beside)
         self.team = apply_plan(model, mesh)
+        if fill is not None:
+            model.to_empty(device=default_device())
+            fill(model, mesh)
+        self.device = model.device
         hand_on = self.team.hand_on
         self.objective = objective if hand_on is None else handing_on(hand_on)
         self.optimizer = build_optimizer(model, config.optim, beside)
@@ -106,10 +112,10 @@ class Trainer:
         self.state = TrainState(step=0, cursor=loader.start())
         self._sample_steps = {round(share * config.steps): share for share in config.sample_at}
         if config.precision == "fp8":
-            use_float8(model)
-        self._trained: LanguageModel = self.team.trained  # the compiled one, where that pays
+            use_float8(model, mesh.sizes["tp"])
         if config.recompute:
-            self._trained = recomputing(model, config.recompute)
+            recompute(model, config.recompute, config.recompute_keeps)
+        self._trained: LanguageModel = self.team.trained  # the compiled one, where that pays
         can_read_ahead = self.device.type == "cuda" and getattr(loader, "reads_ahead", False)
         self._reader = Reader(loader, self._place, reads_ahead=can_read_ahead)
         self._signals = SignalWatch()
@@ -186,7 +192,7 @@ class Trainer:
 
         most = n_tokens
         if self.device.type == "cpu":
-            most = promising_microbatch(self.model.config, n_tokens, row_tokens)
+            most = promising_microbatch(self.model.config, n_tokens, row_tokens, **self.config.recomputed)
         own = fit_microbatch(attempt, most, row_tokens, can_retry=not self.team.is_divided)
         tokens = round(min(self.team.every(own)))
         if self.team.is_main:
@@ -361,23 +367,32 @@ class Trainer:
     def _hooks(self) -> None:
         """Evaluation and samples that belong to the number of steps finished.  They leave no trace in the weights."""
         step, config = self.state.step, self.config
-        is_eval = step == config.steps or (config.eval_every is not None and step % config.eval_every == 0)
-        is_sample = self.sample is not None and step in self._sample_steps
-        if not (is_sample or (is_eval and self.evaluate is not None)):
+        is_due = step == config.steps or (config.eval_every is not None and step % config.eval_every == 0)
+        is_eval, is_sample = (
+            is_due and self.evaluate is not None,
+            self.sample is not None and step in self._sample_steps,
+        )
+        if not (is_eval or is_sample):
             return
-        model: Transformer | None = self.team.whole_model()  # of the main rank, which judges for all
-        if model is not None:
-            with torch.random.fork_rng(), torch.no_grad():  # not inference_mode: tables cached within it cannot train
-                model.eval()
-                if is_eval and self.evaluate is not None:
-                    self.state.evaluation = dict(self.evaluate(model))
-                    self.run.metric(self.stage, step, self.state.evaluation)
-                if is_sample and self.sample is not None:
-                    for prompt, text in self.sample(model):
-                        share = self._sample_steps[step]
-                        self.run.event(self.stage, "sample", step=step, fraction=share, prompt=prompt, text=text)
-                model.train()
-        self.state.evaluation = tell(self.team.mesh, self.state.evaluation)
+        with torch.random.fork_rng(), torch.no_grad():  # not inference_mode: tables cached within it cannot train
+            self.model.eval()
+            if is_eval:
+                self._judge(step)
+            if is_sample:
+                self._show_samples(step)
+            self.model.train()
+
+    def _judge(self, step: int) -> None:
+        assert self.evaluate is not None
+        self.state.evaluation = tell(self.team.mesh, dict(self.team.judge(self.evaluate)))
+        self.run.metric(self.stage, step, self.state.evaluation)
+
+    def _show_samples(self, step: int) -> None:
+        assert self.sample is not None
+        model: Transformer | None = self.team.whole_model()
+        for prompt, text in [] if model is None else self.sample(model.eval()):
+            share = self._sample_steps[step]
+            self.run.event(self.stage, "sample", step=step, fraction=share, prompt=prompt, text=text)
 
     def _is_tick(self) -> bool:
         every = self.config.metric_every

@@ -43,11 +43,12 @@ def test_every_kind_of_model_and_batch(tmp_path, variant):
 
 
 @pytest.mark.slow
-def test_divided_weights_in_8_bits(tmp_path):
+@pytest.mark.parametrize("precision", ["bf16", "fp8"])
+def test_divided_weights_in_fewer_bits(tmp_path, precision):
     common = {"train": {"steps": 6}}
     run(1, {"folder": str(tmp_path / "one"), **common})
     meshes = {"fsdp": {"fsdp": 2}, "tp": {"tp": 2}}
-    run(2, *cases_of(tmp_path, meshes, {"train": {"steps": 6, "precision": "fp8"}}))
+    run(2, *cases_of(tmp_path, meshes, {"train": {"steps": 6, "precision": precision}}))
     for name in meshes:
         assert losses(tmp_path / name) != losses(tmp_path / "one")
         assert largest_difference(tmp_path / "one", tmp_path / name) < 0.02, name

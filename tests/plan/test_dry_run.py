@@ -15,8 +15,8 @@ from glasshouse.plan.dry_run import dry_run
 N = count_parameters(SHAPE)
 
 
-def trace(world_size: int, recomputed: float = 0.0, **axes: int):
-    return dry_run(SHAPE, MeshConfig(**axes), world_size, seq_len=SEQ_LEN, rows=ROWS, optim=OPTIM, is_bf16=False,
+def trace(world_size: int, recomputed: float = 0.0, is_bf16: bool = False, **axes: int):
+    return dry_run(SHAPE, MeshConfig(**axes), world_size, seq_len=SEQ_LEN, rows=ROWS, optim=OPTIM, is_bf16=is_bf16,
                    recomputed=recomputed)  # fmt: skip
 
 
@@ -34,6 +34,14 @@ def test_collectives_move_what_sharding_says() -> None:
     assert moved["allgather", 8].n_bytes == 4 * (N.total + layers)
     assert moved["reduce_scatter", 8].n_bytes == 4 * N.total
     assert moved["allgather", 8].n_calls == 2 * SHAPE.n_layers + 1
+
+
+def test_weights_are_gathered_in_16_bits_where_they_are_computed_with_in_these() -> None:
+    """And gradients are summed in 32."""
+    full, half = (
+        {c.kind: c.n_bytes for c in trace(8, fsdp=8, is_bf16=is_bf16).collectives} for is_bf16 in (False, True)
+    )
+    assert half == {"allgather": full["allgather"] / 2, "reduce_scatter": full["reduce_scatter"]}
 
 
 def test_layers_computed_again_hold_less_and_gather_their_weights_no_more_often() -> None:

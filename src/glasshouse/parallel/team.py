@@ -96,8 +96,9 @@ class Team:
 class Many(Team):
     """Two ranks or more."""
 
-    def __init__(self, module: Any, mesh: Mesh) -> None:
+    def __init__(self, module: Any, mesh: Mesh, gathered: torch.dtype | None) -> None:
         super().__init__(module, mesh)
+        self._gathered_as = gathered
         self._names = [name for name, _ in module.named_parameters()]
         self._stage: Stage | None = None
         self._twin = None
@@ -115,13 +116,16 @@ class Many(Team):
         if sizes["pp"] > 1:
             self._stage = Stage(self.module, self.mesh)
         if self.mesh.n_shards > 1:
-            from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+            from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
+            policy = MixedPrecisionPolicy(
+                param_dtype=self._gathered_as, reduce_dtype=self._gathered_as and torch.float32
+            )
             over: Any = devices["dp", "shard"] if sizes["dp"] > 1 else devices["shard"]
             for block in self.module.model.layers:
                 if any(True for _ in block.parameters()):  # those of other stages have none
-                    fully_shard(block, mesh=over)
-            fully_shard(self.module, mesh=over)
+                    fully_shard(block, mesh=over, mp_policy=policy)
+            fully_shard(self.module, mesh=over, mp_policy=policy)
             register_fsdp_forward_method(self.module, "hidden")
         if sizes["tp"] > 1 or sizes["cp"] > 1:
             self.trained = _Stretches(self.module, self.mesh, is_last=self.hand_on is None)
@@ -250,6 +254,9 @@ class _Stretches:
         return gather(hidden_BTD, 1, self._mesh.group("tp"))[:, :n_time] if self._is_gathered else hidden_BTD
 
 
-def apply_plan(module: Any, mesh: Mesh) -> Team:
-    """Divide `module` in place as `mesh` says, from outside: its code knows nothing of it."""
-    return Many(module, mesh) if mesh.world_size > 1 else Team(module, mesh)
+def apply_plan(module: Any, mesh: Mesh, gathered: torch.dtype | None = None) -> Team:
+    """Divide `module` in place as `mesh` says, from outside: its code knows nothing of it.
+
+    gathered: the type in which weights in pieces (FSDP) are gathered to be computed with; None: their own.
+    """
+    return Many(module, mesh, gathered) if mesh.world_size > 1 else Team(module, mesh)

@@ -98,7 +98,8 @@ def trace_step(
 ) -> dict[str, Any]:  # fmt: skip
     """What one rank of `mesh` does in a step; `is_fake=False` really does it, with the processes of a real group."""
     peaks = {}
-    team = apply_plan(Transformer.blank(shape.model_copy(update={"max_seq_len": seq_len})), mesh)
+    blank = Transformer.blank(shape.model_copy(update={"max_seq_len": seq_len}))
+    team = apply_plan(blank, mesh, torch.bfloat16 if is_bf16 else None)
     team.module.kernels = "torch"  # compiled kernels read memory, and fake tensors have none
     recompute(team.module, recomputed, keeps)
     tensors = FakeTensorMode(allow_non_fake_inputs=True) if is_fake else nullcontext()

@@ -80,5 +80,11 @@ def handing_on(hand_on: Callable[[Tensor], Tensor]) -> Objective:
 
 
 def computing_in(precision: Precision, device_type: str) -> AbstractContextManager[Any]:
+    dtype = computed_type(precision, device_type)
+    return nullcontext() if dtype is None else torch.autocast(device_type, dtype)
+
+
+def computed_type(precision: Precision, device_type: str) -> torch.dtype | None:
+    """Of products; None: the weights' own."""
     is_bf16 = precision in ("bf16", "fp8") or (precision == "auto" and device_type == "cuda")
-    return torch.autocast(device_type, torch.bfloat16) if is_bf16 else nullcontext()
+    return torch.bfloat16 if is_bf16 else None

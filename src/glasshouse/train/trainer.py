@@ -38,7 +38,7 @@ from glasshouse.train.checks import check_corpus, check_inputs, check_mesh, is_f
 from glasshouse.train.compiling import prepare
 from glasshouse.train.config import TrainConfig
 from glasshouse.train.filling import Fill
-from glasshouse.train.gradient import GradientSums, add_gradient, handing_on
+from glasshouse.train.gradient import GradientSums, add_gradient, computed_type, handing_on
 from glasshouse.train.guard import LossGuard, Verdict
 from glasshouse.train.interrupt import Interrupted, SignalWatch
 from glasshouse.train.microbatch import describe_microbatch, fit_microbatch, promising_microbatch
@@ -96,11 +96,11 @@ class Trainer:
             check_corpus(n_epoch_tokens, config.steps * config.batch_tokens, config.max_epochs)
         mesh = mesh or Mesh()
         check_mesh(mesh, model.config, loader, config, beside)
-        self.team = apply_plan(model, mesh)
+        self.device = default_device() if fill is not None else model.device
+        self.team = apply_plan(model, mesh, computed_type(config.precision, self.device.type))
         if fill is not None:
-            model.to_empty(device=default_device())
+            model.to_empty(device=self.device)
             fill(model, mesh)
-        self.device = model.device
         hand_on = self.team.hand_on
         self.objective = objective if hand_on is None else handing_on(hand_on)
         self.optimizer = build_optimizer(model, config.optim, beside)

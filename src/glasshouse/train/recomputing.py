@@ -6,7 +6,6 @@ cheap elementwise operations again.
 """
 
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Any
 
 import torch
@@ -38,17 +37,12 @@ def recompute(model: Transformer, share: float, keeps: Keeps = "input") -> None:
 
 class _Recomputed:
     def __init__(self, block: Any, keeps: Keeps) -> None:
-        contexts = noop_context_fn if keeps == "input" else keeping_products
-        self._compute = partial(
-            checkpoint,
-            block,
-            use_reentrant=False,
-            preserve_rng_state=False,
-            context_fn=contexts,  # nothing is drawn
-        )
+        self._block, self._contexts = block, noop_context_fn if keeps == "input" else keeping_products
 
     def __call__(self, *arguments: Any) -> Tensor:
-        out: Tensor = self._compute(*arguments)
+        out: Tensor = checkpoint(  # type: ignore[no-untyped-call]
+            self._block, *arguments, use_reentrant=False, preserve_rng_state=False, context_fn=self._contexts
+        )
         return out
 
 

@@ -368,10 +368,8 @@ class Trainer:
         """Evaluation and samples that belong to the number of steps finished.  They leave no trace in the weights."""
         step, config = self.state.step, self.config
         is_due = step == config.steps or (config.eval_every is not None and step % config.eval_every == 0)
-        is_eval, is_sample = (
-            is_due and self.evaluate is not None,
-            self.sample is not None and step in self._sample_steps,
-        )
+        is_eval = is_due and self.evaluate is not None
+        is_sample = step in self._sample_steps and self.sample is not None
         if not (is_eval or is_sample):
             return
         with torch.random.fork_rng(), torch.no_grad():  # not inference_mode: tables cached within it cannot train

@@ -49,7 +49,8 @@ def test_the_formula_counts_what_tensors_hold(width: int, vocab_size: int, n_tok
 def test_what_layers_that_are_computed_again_keep(share: float, keeps: Keeps) -> None:
     shape = shape_of_width(160, 1024, 256)
     backward, _, _ = traced(shape, 4096, share, keeps)
-    assert backward_bytes(shape, 4096, "torch", True, share, keeps) == pytest.approx(backward, rel=0.1)
+    predicted = backward_bytes(shape, 4096, "torch", True, share, keeps)
+    assert 0.98 * backward < predicted < 1.2 * backward  # of a layer computed again not all is there at once
     assert backward < traced(shape, 4096)[0]
 
 

@@ -87,12 +87,12 @@ def muon_bytes(model: ModelConfig) -> float:
 def kept_per_token(model: ModelConfig, path: TrainingPath, recompute: float = 0.0, keeps: Keeps = "input") -> int:
     """Numbers, for the backward pass.  torch: two norms (normalised input and output each), q and k before and after
     RoPE, v, the heads' output, and gate, up, silu(gate) and their product.  Of layers that are computed again the input
-    or, beside it, what attention found and the products q, v, gate and down; and of one of these layers all."""
+    or, beside it, what attention found and the products q, v, gate and down; of one layer all in any case."""
     d, q, kv = model.d_model, model.n_heads * model.d_head, model.n_kv_heads * model.d_head
     if path == "native":
         return model.n_layers * (2 * d + q + 2 * kv + q + 2 * model.d_ff) + d
     n_again = round(recompute * model.n_layers)
-    n_whole = min(model.n_layers, model.n_layers - n_again + 1)
+    n_whole = max(1, model.n_layers - n_again)
     kept_again = d if keeps == "input" else 2 * d + 2 * q + kv + model.d_ff
     return n_whole * (4 * d + 3 * q + 3 * kv + 4 * model.d_ff) + n_again * kept_again + 2 * d
 

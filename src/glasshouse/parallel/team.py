@@ -243,7 +243,8 @@ class _Stretches:
     def hidden(self, ids_BT: Tensor, *, document_BT: Tensor | None = None) -> Tensor:
         n_time = ids_BT.shape[1]
         if self._is_gathered and (n_missing := -n_time % self._mesh.sizes["tp"]):  # a text to judge by, of any length
-            ids_BT, document_BT = (None if x is None else F.pad(x, (0, n_missing)) for x in (ids_BT, document_BT))
+            ids_BT = F.pad(ids_BT, (0, n_missing))
+            document_BT = None if document_BT is None else F.pad(document_BT, (0, n_missing))
         context: dict[str, Any] = {"document_BT": document_BT}
         if self._mesh.sizes["cp"] > 1:
             pages = SharedContext(

@@ -134,5 +134,5 @@ def test_a_setting_younger_than_a_checkpoint_had_what_is_now_its_default(tmp_pat
     del identity["train"]["optim"]["muon_iterations"]
     assert saver._as_now(identity) == saver._identity()
     other = trainer_of(tmp_path / "other", config_of(optim={"muon_iterations": 3})).saver
-    with pytest.raises(ConfigError, match="train.optim.muon_iterations was 5, now 3"):
+    with pytest.raises(ConfigError, match=r"train\.optim\.muon_iterations was 5, now 3"):
         check_identity(other._as_now(identity), other._identity(), tmp_path)

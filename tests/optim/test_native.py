@@ -27,7 +27,7 @@ def test_it_is_the_iteration_of_float64(shape: tuple[int, int, int], n: int) -> 
     assert torch.equal(x_KRC, before)
     error = (found_KRC - exact_KRC).norm() / exact_KRC.norm()
     assert error < 1e-5
-    assert error < 3 * (orthogonalize(x_KRC, n) - exact_KRC).norm() / exact_KRC.norm()
+    assert error < 1e-6 + 3 * (orthogonalize(x_KRC, n) - exact_KRC).norm() / exact_KRC.norm()
 
 
 def test_zero_stays_zero_and_nan_stays_in_its_matrix() -> None:

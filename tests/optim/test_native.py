@@ -26,8 +26,8 @@ def test_it_is_the_iteration_of_float64(shape: tuple[int, int, int], n: int) -> 
     found_KRC = orthogonalize(x_KRC.clone(), n, kernels="auto")
     assert torch.equal(x_KRC, before)
     error = (found_KRC - exact_KRC).norm() / exact_KRC.norm()
-    assert error < 1e-5
-    assert error < 1e-6 + 3 * (orthogonalize(x_KRC, n) - exact_KRC).norm() / exact_KRC.norm()
+    assert error < (1e-5 if n == 5 else 1e-4)  # steeper polynomials
+    assert error < 1e-5 + 3 * (orthogonalize(x_KRC, n) - exact_KRC).norm() / exact_KRC.norm()
 
 
 def test_zero_stays_zero_and_nan_stays_in_its_matrix() -> None:

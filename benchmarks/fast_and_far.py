@@ -30,8 +30,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=PARTS, default=[part for part in PARTS if part not in LONG])
     parser.add_argument("--peers", type=Path, default=BESIDE, help="the folder with the checkouts of the peers")
+    parser.add_argument(
+        "--ours-alone", action="store_true",
+        help="in loss-in-ten and nanochat: what the peers reached stands as the result has it",
+    )  # fmt: skip
     asked = parser.parse_args()
-    parts = {name: partial(part, Peers(asked.peers)) for name, part in PARTS.items()}
+    parts = {name: partial(part, Peers(asked.peers, asked.ours_alone)) for name, part in PARTS.items()}
     measure_parts("fast_and_far", parts, asked.only)
 
 

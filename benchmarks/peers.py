@@ -29,9 +29,11 @@ CHECKOUTS = {"nanoGPT": "train.py", "litgpt": "litgpt/pretrain.py", "nanochat": 
 
 @dataclass(frozen=True)
 class Peers:
-    """The folder with the checkouts."""
+    """The folder with the checkouts.  are_kept: of long comparisons their runs stand as the result has them, and ours
+    alone is measured."""
 
     folder: Path = BESIDE
+    are_kept: bool = False
 
     def checkout(self, name: str) -> Path:
         path = self.folder.resolve() / name

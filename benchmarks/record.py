@@ -52,6 +52,11 @@ def kept_figures(name: str) -> list[Figure]:
     return [Figure(**{**about, **row}) for row in result["figures"]]
 
 
+def kept(name: str, what: str) -> Figure:
+    """One of them."""
+    return next(figure for figure in kept_figures(name) if figure.what == what)
+
+
 def replace_figures(kept: list[Figure], measured: list[Figure]) -> list[Figure]:
     """Rows of the same name in their old place, new ones at the end."""
     new = {figure.what: figure for figure in measured}

@@ -36,11 +36,18 @@ def test_singular_values_come_out_near_one() -> None:
     assert values.min() > 0.66 and values.max() < 1.22
 
 
-def test_directions_are_kept() -> None:
+def test_three_iterations_do_nearly_what_five_do() -> None:
+    x = torch.randn(5, 24, 60, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonalize(x, 3))
+    assert values.min() > 0.72 and values.max() < 1.28
+
+
+@pytest.mark.parametrize("n", [3, 5])
+def test_directions_are_kept(n: int) -> None:
     """The singular vectors are those of the input: U^T result V is diagonal."""
     x = torch.randn(1, 12, 30, generator=torch.Generator().manual_seed(0))
     u, _, vh = torch.linalg.svd(x, full_matrices=False)
-    inside = (u.mT @ orthogonalize(x) @ vh.mT)[0]
+    inside = (u.mT @ orthogonalize(x, n) @ vh.mT)[0]
     torch.testing.assert_close(inside, torch.diag(inside.diagonal()), atol=1e-5, rtol=0)
 
 

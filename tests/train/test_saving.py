@@ -11,6 +11,7 @@ from tiny import config_of, trainer_of, weights
 
 from glasshouse.core.errors import CheckpointError, ConfigError, TrainingError
 from glasshouse.train import saving
+from glasshouse.train.checks import check_identity
 
 
 def test_resume_with_other_settings_is_refused(tmp_path):
@@ -125,3 +126,13 @@ def test_a_real_file_size_limit_is_explained(tmp_path):
         signal.signal(signal.SIGXFSZ, handler)
     assert sorted(p.name for p in made.saver.checkpoints.rglob("*")) == before
     assert trainer_of(tmp_path, config_of(steps=30)).fit().steps == 30
+
+
+def test_a_setting_younger_than_a_checkpoint_had_what_is_now_its_default(tmp_path):
+    saver = trainer_of(tmp_path, config_of()).saver
+    identity = saver._identity()
+    del identity["train"]["optim"]["muon_iterations"]
+    assert saver._as_now(identity) == saver._identity()
+    other = trainer_of(tmp_path / "other", config_of(optim={"muon_iterations": 3})).saver
+    with pytest.raises(ConfigError, match=r"train\.optim\.muon_iterations was 5, now 3"):
+        check_identity(other._as_now(identity), other._identity(), tmp_path)

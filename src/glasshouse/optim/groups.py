@@ -23,6 +23,7 @@ class OptimConfig(Config):
     vector_lr: float = Field(default=3e-3, ge=0)
     weight_decay: float = Field(default=0.0, ge=0)  # of matrices, embedding and head; vectors have none
     momentum: float = Field(default=0.95, ge=0, lt=1)
+    muon_iterations: Literal[3, 5] = 5  # of its orthogonalization; 3 pays where a step has few tokens for its matrices
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.95, ge=0, lt=1)
     eps: float = Field(default=1e-8, gt=0)

@@ -92,7 +92,9 @@ def build_optimizer(model: nn.Module, config: OptimConfig, beside: nn.Module | N
     optimizers: list[torch.optim.Optimizer] = []
     muon = [_options(g) for g in groups if g.rule == "muon"]
     if muon:
-        optimizers.append(Muon(muon, lr=config.matrix_lr, momentum=config.momentum, weight_decay=config.weight_decay))
+        optimizers.append(
+            Muon(muon, config.matrix_lr, config.momentum, config.weight_decay, n_iterations=config.muon_iterations)
+        )
     adamw = [_options(g) for g in groups if g.rule == "adamw"]
     if adamw:
         optimizers.append(AdamW(adamw, config.beta1, config.beta2, config.eps))

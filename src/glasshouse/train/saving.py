@@ -175,7 +175,7 @@ class Saver:
             verify(path)
             training = load_training_state(path)
             values = training.values
-            check_identity(values["identity"], self._identity(), path)
+            check_identity(self._as_now(values["identity"]), self._identity(), path)
             fill_weights(self.model, path)
             self._load_beside(training.tensors)
             self.optimizer.load_state(training.tensors, values)
@@ -190,7 +190,7 @@ class Saver:
         from glasshouse.checkpoint import load_divided, stored_shapes
 
         values = load_training_values(path)
-        check_identity(values["identity"], self._identity(), path)
+        check_identity(self._as_now(values["identity"]), self._identity(), path)
         own = self.optimizer.by_name()
         state: dict[str, Any] = {}
         for key, (shape, dtype) in stored_shapes(path).items():
@@ -272,15 +272,22 @@ class Saver:
 
         return write
 
+    def _as_now(self, identity: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings that there were not yet when it was saved had what is now their default."""
+        return {**identity, "train": _deciding(type(self.config)(**identity["train"]))}
+
     def _identity(self) -> dict[str, Any]:
         """What the weights at the end depend on."""
-        train = {k: v for k, v in self.config.model_dump(mode="json").items() if k not in FREE_TO_CHANGE}
         return {
-            "train": train,
+            "train": _deciding(self.config),
             "data": self.loader.describe(),
             "model": self.model.config.model_dump(mode="json"),
             "tokenizer": self.tokenizer.hash,
         }
+
+
+def _deciding(config: TrainConfig) -> dict[str, Any]:
+    return {k: v for k, v in config.model_dump(mode="json").items() if k not in FREE_TO_CHANGE}
 
 
 def _copied_state(state: TrainingState) -> TrainingState:

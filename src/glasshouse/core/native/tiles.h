@@ -65,20 +65,31 @@ __attribute__((noinline)) static void add_outer(const float *a, int64_t a_step, 
         for (int v = 0; v < 2; v++) store(c + r * PANEL + v * LANES, sum[r][v]);
 }
 
+// What is done to a piece of a product besides: fetched for while it is computed, finished while it is at hand.
+struct Nothing {
+    void fetch(int64_t, int64_t) const {}
+    void finish(int64_t, int64_t) const {}
+};
+
 // c (=, +=) a b for n consecutive tiles; packed is [n_out][a_panels * PANEL][PANEL].  A stretch of a panel, small enough
-// to stay in the cache beside the tiles' part that meets it, serves all tiles in turn.
-template <bool ADDS> static void multiply(const float *a, int64_t a_panels, const float *packed, int64_t n_out, float *c,
-                                          int64_t n) {
+// to stay in the cache beside the tiles' part that meets it, serves all tiles in turn.  `then` is told of each piece's
+// tile and panel.
+template <bool ADDS, class Then = Nothing>
+static void multiply(const float *a, int64_t a_panels, const float *packed, int64_t n_out, float *c, int64_t n,
+                     const Then &then = {}) {
     constexpr int64_t STRETCH = 16;  // panels of inputs: 64 KiB
     for (int64_t k = 0; k < a_panels; k += STRETCH) {
-        const int64_t length = a_panels - k < STRETCH ? a_panels - k : STRETCH;
+        const bool is_last = k + STRETCH >= a_panels;
+        const int64_t length = is_last ? a_panels - k : STRETCH;
         for (int64_t p = 0; p < n_out; p++) {
             const float *b = packed + (p * a_panels + k) * PANEL * PANEL;
             for (int64_t i = 0; i < n; i++) {
                 const float *from = a + (i * a_panels + k) * PIECE;
                 float *to = c + (i * n_out + p) * PIECE;
+                if (is_last) then.fetch(i, p);
                 if (ADDS || k) times_panel<true>(from, b, to, length);
                 else times_panel<false>(from, b, to, length);
+                if (is_last) then.finish(i, p);
             }
         }
     }
@@ -198,7 +209,8 @@ INLINE int64_t place(int64_t t, int64_t f, int64_t width_panels) {
 template <class Copy> INLINE void each_stretch(int64_t t, int64_t f, int64_t n, int64_t width_panels, Copy copy) {
     for (int64_t i = 0; i < n;) {
         const int64_t room = PANEL - (f + i) % PANEL, length = n - i < room ? n - i : room;
-        copy(place(t, f + i, width_panels), i, length);
+        if (length == PANEL) copy(place(t, f + i, width_panels), i, PANEL);  // a known size: copied without a call
+        else copy(place(t, f + i, width_panels), i, length);
         i += length;
     }
 }

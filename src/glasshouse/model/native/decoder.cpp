@@ -88,24 +88,45 @@ struct Kept {
     float *x, *qkv, *answers, *middle, *gate_up;
 };
 
-// silu(g) = g s with s = 1 / (1 + e^-g)
-void swiglu(const float *gate_up, float *act, int64_t ff) {
-    for (int64_t p = 0; p < ff; p++, gate_up += 2 * PIECE, act += PIECE)
+// silu(g) = g s with s = 1 / (1 + e^-g), of each pair of pieces of gates and values.
+struct SwiGLU {
+    const float *gate_up;
+    float *act;
+    int64_t ff;
+
+    void fetch(int64_t, int64_t) const {}
+    void finish(int64_t tile, int64_t panel) const {
+        if (panel % 2 == 0) return;  // the values' piece follows
+        const float *from = gate_up + (tile * 2 * ff + panel - 1) * PIECE;
+        float *to = act + (tile * ff + panel / 2) * PIECE;
         for (int i = 0; i < PIECE; i += LANES)
-            store(act + i, silu(load<F32>(gate_up + i)) * load<F32>(gate_up + PIECE + i));
-}
+            store(to + i, silu(load<F32>(from + i)) * load<F32>(from + PIECE + i));
+    }
+};
 
 // d_act becomes act; d_gate_up is written.
-void swiglu_backward(const float *gate_up, float *act, float *d_gate_up, int64_t ff) {
-    for (int64_t p = 0; p < ff; p++, gate_up += 2 * PIECE, act += PIECE, d_gate_up += 2 * PIECE)
+struct SwiGLUBackward {
+    const float *gate_up;
+    float *act, *d_gate_up;
+    int64_t ff;
+
+    const float *from(int64_t tile, int64_t panel) const { return gate_up + (tile * ff + panel) * 2 * PIECE; }
+
+    void fetch(int64_t tile, int64_t panel) const {
+        for (int i = 0; i < 2 * PIECE; i += 16) __builtin_prefetch(from(tile, panel) + i);
+    }
+    void finish(int64_t tile, int64_t panel) const {
+        const float *gate = from(tile, panel), *value = gate + PIECE;
+        float *at = act + (tile * ff + panel) * PIECE, *d_gate = d_gate_up + (tile * ff + panel) * 2 * PIECE;
         for (int i = 0; i < PIECE; i += LANES) {
-            const F32 g = load<F32>(gate_up + i), u = load<F32>(gate_up + PIECE + i), d = load<F32>(act + i);
+            const F32 g = load<F32>(gate + i), u = load<F32>(value + i), d = load<F32>(at + i);
             const F32 s = 1.0f / (1.0f + exponential(-g)), gated = g * s;
-            store(act + i, gated * u);
-            store(d_gate_up + i, d * u * (s + gated * (1.0f - s)));
-            store(d_gate_up + PIECE + i, d * gated);
+            store(at + i, gated * u);
+            store(d_gate + i, d * u * (s + gated * (1.0f - s)));
+            store(d_gate + PIECE + i, d * gated);
         }
-}
+    }
+};
 
 struct Pass {
     const Decoder &m;
@@ -242,8 +263,7 @@ struct Forward : Pass {
             multiply<true>(k.answers + i * w.heads * PIECE, w.heads, packed[l].o, w.d, middle, n);
             for (int64_t j = 0; j < n; j++)
                 normalise(middle + j * w.d * PIECE, norm(2 * l + 1), normal + j * w.d * PIECE, w.d, m.d_model, m.eps);
-            multiply<false>(normal, w.d, packed[l].gate_up, 2 * w.ff, gate_up, n);
-            for (int64_t j = 0; j < n; j++) swiglu(gate_up + j * 2 * w.ff * PIECE, act + j * w.ff * PIECE, w.ff);
+            multiply<false>(normal, w.d, packed[l].gate_up, 2 * w.ff, gate_up, n, SwiGLU{gate_up, act, w.ff});
             memcpy(next + i * w.d * PIECE, middle, n * w.d * PIECE * sizeof(float));
             multiply<true>(act, w.ff, packed[l].down, w.d, next + i * w.d * PIECE, n);
         });
@@ -345,10 +365,8 @@ struct Backward : Pass {
         const Kept k = kept(g, l);
         each_block(tiles, [&](int64_t i, int64_t n) {
             float *act = b.act + i * w.ff * PIECE, *d_gate_up = b.d_gate_up + i * 2 * w.ff * PIECE;
-            multiply<false>(b.dx[0] + i * w.d * PIECE, w.d, packed[l].down, w.ff, act, n);
-            for (int64_t j = 0; j < n; j++)
-                swiglu_backward(k.gate_up + (i + j) * 2 * w.ff * PIECE, act + j * w.ff * PIECE,
-                                d_gate_up + j * 2 * w.ff * PIECE, w.ff);
+            multiply<false>(b.dx[0] + i * w.d * PIECE, w.d, packed[l].down, w.ff, act, n,
+                            SwiGLUBackward{k.gate_up + i * 2 * w.ff * PIECE, act, d_gate_up, w.ff});
             multiply<false>(d_gate_up, 2 * w.ff, packed[l].gate_up, w.d, gradient, n);
             for (int64_t j = 0; j < n; j++) {
                 const int64_t at = (i + j) * w.d * PIECE;

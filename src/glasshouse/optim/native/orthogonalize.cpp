@@ -1,6 +1,6 @@
 // Muon's Newton-Schulz iteration, one matrix a thread at a time.  Equations: optim/muon.py.
 //
-//   X <- a X + (b G + c G G) X,  G = X X'.   X is R x C, R <= C.
+//   X <- a X + (b G + c G G) X,  G = X X'.   X is R x C, R <= C; a, b, c of each iteration.
 // X and G are kept as [panel of columns][tile of rows][TILE][PANEL]: one layout in which a matrix is read as tiles (of
 // the left factor) and as a panel (of the right one).  G and G G are symmetric: panels above the diagonal are copied.
 // Every matrix is computed by one thread from start to end, in one order: no waiting, the same bits on any number of them.
@@ -11,7 +11,7 @@
 struct Stack {
     int64_t n, rows, columns, n_iterations;  // n matrices [rows][columns], overwritten
     float *matrices;
-    float a, b, c;
+    const float *coefficients;  // [n_iterations][a, b, c]
 };
 
 namespace {
@@ -65,18 +65,19 @@ struct Iteration {
                         to[(r / PANEL * w.padded + p * PANEL + i) * PANEL + r % PANEL];
     }
 
-    void step() {
+    void step(const float *abc) {
+        const float a = abc[0], b = abc[1], c = abc[2];
         turn();
         symmetric(x, w.column_panels, across, w.column_panels * PANEL * PANEL, gram);
         symmetric(gram, w.row_panels, gram, w.padded * PANEL, square);
         for (int64_t i = 0; i < w.gram(); i += LANES)
-            store(square + i, fma(splat(s.c), load<F32>(square + i), s.b * load<F32>(gram + i)));
+            store(square + i, fma(splat(c), load<F32>(square + i), b * load<F32>(gram + i)));
         for (int64_t q = 0; q < w.column_panels; q++)
             for (int64_t i = 0; i < w.tiles_of_rows; i++) {
                 float *to = piece(next, q, i);
                 const float *from = piece(x, q, i);
                 times_panel<false>(square + i * PIECE, x + q * w.padded * PANEL, to, w.row_panels, w.padded * PANEL);
-                for (int k = 0; k < PIECE; k += LANES) store(to + k, fma(splat(s.a), load<F32>(from + k), load<F32>(to + k)));
+                for (int k = 0; k < PIECE; k += LANES) store(to + k, fma(splat(a), load<F32>(from + k), load<F32>(to + k)));
             }
         std::swap(x, next);
     }
@@ -98,7 +99,7 @@ struct Iteration {
         each(matrix, [&](float *at, float *own, int64_t n) {
             for (int64_t i = 0; i < n; i++) at[i] = own[i] * scale;
         });
-        for (int64_t i = 0; i < s.n_iterations; i++) step();
+        for (int64_t i = 0; i < s.n_iterations; i++) step(s.coefficients + 3 * i);
         each(matrix, [&](float *at, float *own, int64_t n) { memcpy(own, at, n * sizeof(float)); });
     }
 

@@ -4,6 +4,7 @@ Shapes: K matrices, R rows <= C columns.
 """
 
 import ctypes
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -17,8 +18,7 @@ from glasshouse.core.native import library as build
 class _Stack(ctypes.Structure):
     _fields_ = [
         *[(name, ctypes.c_int64) for name in ("n", "rows", "columns", "n_iterations")],
-        ("matrices", ctypes.c_void_p),
-        *[(name, ctypes.c_float) for name in ("a", "b", "c")],
+        *[(name, ctypes.c_void_p) for name in ("matrices", "coefficients")],
     ]
 
 
@@ -37,10 +37,11 @@ def is_native(x_KRC: Tensor) -> bool:
     return is_plain and x_KRC.shape[0] >= torch.get_num_threads() and x_KRC.numel() > 0 and is_available(_library)
 
 
-def orthogonalize_(x_KRC: Tensor, coefficients: tuple[float, float, float], n_iterations: int) -> Tensor:
-    """`x_KRC`, contiguous, divided by its norms and iterated in place."""
+def orthogonalize_(x_KRC: Tensor, coefficients: Sequence[tuple[float, float, float]]) -> Tensor:
+    """`x_KRC`, contiguous, divided by its norms and iterated in place: once for each (a, b, c)."""
     assert x_KRC.is_contiguous() and x_KRC.ndim == 3 and x_KRC.shape[1] <= x_KRC.shape[2]
-    stack = _Stack(*x_KRC.shape, n_iterations, x_KRC.data_ptr(), *coefficients)
+    table = (ctypes.c_float * (3 * len(coefficients)))(*(value for abc in coefficients for value in abc))
+    stack = _Stack(*x_KRC.shape, len(coefficients), x_KRC.data_ptr(), ctypes.addressof(table))
     kernels, n_threads = _library(), torch.get_num_threads()
     room = torch.empty(kernels.orthogonalize_room(stack) * n_threads)
     kernels.orthogonalize(stack, room.data_ptr(), n_threads)

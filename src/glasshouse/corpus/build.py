@@ -43,7 +43,7 @@ STDLIB_CHARS = 14_000_000  # about what `stdlib:` gives, for the progress bar al
 class CorpusConfig(Config):
     sources: tuple[str, ...] = (STDLIB,)  # folders, files, patterns such as "texts/**/*.md", or "stdlib:"
     steps: tuple[str, ...] = tuple(STEPS)  # cleaning steps, in the order they run
-    holdout_fraction: float = pydantic.Field(0.02, ge=0, lt=1)  # of documents, chosen by their ids
+    holdout_fraction: float = pydantic.Field(0.02, ge=0, lt=1)  # of documents, by their ids (or meta.family: together)
     max_document_chars: int = pydantic.Field(MAX_DOCUMENT_CHARS, ge=200)  # longer texts are cut between paragraphs
     text_field: str | None = None  # key or column that holds the text; by default found
     canaries: CanaryConfig | None = None  # invented secrets planted in the text, to measure what is learned by heart
@@ -180,7 +180,7 @@ class _Build:
 
     def _write(self, document: Document, part: dict[str, int]) -> None:
         n_bytes = count_bytes(document.text)
-        is_holdout = is_held_out(document.id, self._config.holdout_fraction)
+        is_holdout = is_held_out(document.meta.get("family", document.id), self._config.holdout_fraction)
         self._documents.write(_line(_document_record(document, "holdout" if is_holdout else "train")))
         self.summary.n_documents += 1
         self.summary.n_bytes += n_bytes

@@ -139,7 +139,7 @@ def source_documents(root: Path | None = None) -> Iterator[Document]:
             continue
         if text.strip():
             name = relative.as_posix()
-            yield Document(f"stdlib/source/{name}", text, f"stdlib:{name}", meta={"part": "source"})
+            yield Document(f"stdlib/source/{name}", text, f"stdlib:{name}", meta=_meta("source", name))
 
 
 def docstring_documents() -> Iterator[Document]:
@@ -151,11 +151,17 @@ def docstring_documents() -> Iterator[Document]:
                 pieces.append(f"{name}.{key}{signature_text(value) or ''}\n\n{doc}")
         if pieces:
             text = "\n\n\n".join(pieces) + "\n"
-            yield Document(f"stdlib/docstrings/{name}", text, f"stdlib:{name}", meta={"part": "docstrings"})
+            yield Document(f"stdlib/docstrings/{name}", text, f"stdlib:{name}", meta=_meta("docstrings", name))
 
 
 def topic_documents() -> Iterator[Document]:
     """One document a language reference topic (`help("LAMBDAS")`); none where the distribution leaves them out."""
     module = import_quietly("pydoc_data.topics")
     for name, text in sorted(getattr(module, "topics", {}).items()):
-        yield Document(f"stdlib/topics/{name}", text, f"stdlib:pydoc_data.topics:{name}", meta={"part": "topics"})
+        yield Document(f"stdlib/topics/{name}", text, f"stdlib:pydoc_data.topics:{name}", meta=_meta("topics", name))
+
+
+def _meta(part: str, name: str) -> dict[str, str]:
+    """`family`: what says the same twice, a module's source and its docstrings, is held out together or not at all."""
+    top = re.split(r"[./]", name)[0]
+    return {"part": part, "family": f"stdlib/{part}/{name}" if part == "topics" else f"stdlib/{top}"}

@@ -80,6 +80,17 @@ def test_bits_are_the_same_on_any_number_of_threads() -> None:
     assert all(torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other))
 
 
+def test_threads_wait_for_each_other_between_chunks() -> None:
+    """Without gradients too: a ragged last chunk is shared out in other places than the one before."""
+    hidden_MD, weight_VD, targets_M = given(924, 64, 4096)  # chunks of 36 tiles and 30
+    before, found = torch.get_num_threads(), []
+    for n_threads in (1, *(2,) * 40):
+        torch.set_num_threads(n_threads)
+        found.append(log_probabilities(hidden_MD, weight_VD, targets_M, 1.0, False)[0])
+    torch.set_num_threads(before)
+    assert all(torch.equal(found[0], other) for other in found[1:])
+
+
 def test_a_certain_wrong_answer_stays_finite() -> None:
     hidden = torch.tensor([[200.0, 0.0]], requires_grad=True)
     loss = cross_entropy_sum(hidden, torch.eye(2), torch.tensor([1]), "auto")

@@ -163,8 +163,8 @@ struct Pass {
                 const Range mine = share(n, thread, n_threads);
                 for (int64_t i = mine.begin; i < mine.end; i += BLOCK)
                     tiles_of(begin, i, mine.end - i < BLOCK ? mine.end - i : BLOCK);
+#pragma omp barrier  // a thread's share of the next chunk may be what another still works on
                 if (!h.d_logp) continue;
-#pragma omp barrier
                 const WeightGradient product{error, v, x, d, n, gradient};
                 product.compute(share(product.units(), thread, n_threads), begin > 0);
 #pragma omp barrier

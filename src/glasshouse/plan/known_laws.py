@@ -46,7 +46,7 @@ CHINCHILLA = ScalingFit(
 )
 
 SMALL = ScalingFit(
-    ScalingLaw(e=0.35, a=33.0, alpha=0.35, b=157.0, beta=0.35),
+    ScalingLaw(e=0.17, a=33.0, alpha=0.35, b=157.0, beta=0.35),
     unit="bits/byte",
     origin="this project's first trainings on the standard library, fitted by hand and without intervals",
 )

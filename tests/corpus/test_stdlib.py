@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from glasshouse.corpus import stdlib
+from glasshouse.corpus.build import is_held_out
 
 
 def test_rules_say_what_may_be_imported() -> None:
@@ -42,6 +43,16 @@ def test_documents_have_distinct_ids_known_sources_and_text() -> None:
     parts = collections.Counter(document.meta["part"] for document in documents)
     assert parts["source"] > 200 and parts["docstrings"] > 150
     assert not any(str(Path.home()) in document.source for document in documents)
+
+
+def test_a_module_is_held_out_with_its_docstrings_or_not_at_all() -> None:
+    """Every word of these is in its source: held out alone they would be text that was trained on."""
+    found: dict[str, set[bool]] = {}
+    for document in stdlib.stdlib_documents():
+        if document.meta["part"] != "topics":
+            module = document.id.split("/", 2)[2].removesuffix(".py").replace("/", ".").split(".")[0]
+            found.setdefault(module, set()).add(is_held_out(document.meta["family"], 0.02))
+    assert all(len(splits) == 1 for splits in found.values()) and {True} in found.values()
 
 
 def test_documents_are_the_same_on_every_run() -> None:

@@ -42,6 +42,11 @@ def test_three_iterations_do_nearly_what_five_do() -> None:
     assert values.min() > 0.72 and values.max() < 1.28
 
 
+def test_other_numbers_of_iterations_are_refused() -> None:
+    with pytest.raises(ConfigError, match="5 or 3 iterations, not for 4"):
+        Muon(matrices(), n_iterations=4)
+
+
 @pytest.mark.parametrize("n", [3, 5])
 def test_directions_are_kept(n: int) -> None:
     """The singular vectors are those of the input: U^T result V is diagonal."""

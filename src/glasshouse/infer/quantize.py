@@ -193,8 +193,7 @@ def load_quantized(folder: Path | str, weights: QuantizedWeights) -> dict[str, T
 
 def check_fits(config: ModelConfig, tensors: Mapping[str, Tensor | QuantizedMatrix], path: Path) -> None:
     """Raise where the weights are not those that config.json calls for: kernels index without asking."""
-    with torch.device("meta"):
-        wanted = {name: tuple(p.shape) for name, p in Transformer(config, seed=None).named_parameters()}
+    wanted = {name: tuple(p.shape) for name, p in Transformer.blank(config).named_parameters()}
     for name, shape in wanted.items():
         if name not in tensors or _shape(tensors[name]) != shape:
             found = f"is {_shape(tensors[name])}" if name in tensors else "is missing"

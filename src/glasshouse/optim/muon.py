@@ -80,6 +80,9 @@ class Muon(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         n_iterations: int = N_ITERATIONS,
     ) -> None:
+        if n_iterations not in COEFFICIENTS:
+            raise ConfigError(f"Muon has polynomials for {' or '.join(map(str, COEFFICIENTS))} iterations, not for "
+                              f"{n_iterations}.")  # fmt: skip
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "n_iterations": n_iterations}
         super().__init__(params, defaults)
 

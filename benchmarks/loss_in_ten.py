@@ -46,7 +46,8 @@ TRAIN: dict[str, dict[str, Any]] = {
     },
     "novels": {
         "seq_len": TIME, "batch_tokens": 4 * TIME,
-        "optim": {"matrix_lr": 0.012, "embedding_lr": 0.004, "vector_lr": 0.004, "muon_iterations": 3},
+        "optim": {"matrix_lr": 0.012, "embedding_lr": 0.004, "vector_lr": 0.004, "momentum": 0.85,
+                  "muon_iterations": 3, "muon_precision": "bf16"},
         "schedule": {"kind": "linear", "warmup_steps": 10},
     },
 }  # fmt: skip

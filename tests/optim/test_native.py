@@ -5,7 +5,7 @@ import torch
 
 from glasshouse.optim import Muon
 from glasshouse.optim.muon import COEFFICIENTS, orthogonalize
-from glasshouse.optim.native import is_native
+from glasshouse.optim.native import is_native, orthogonalize_
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +28,37 @@ def test_it_is_the_iteration_of_float64(shape: tuple[int, int, int], n: int) -> 
     error = (found_KRC - exact_KRC).norm() / exact_KRC.norm()
     assert error < (1e-5 if n == 5 else 1e-4)  # steeper polynomials
     assert error < 1e-5 + 3 * (orthogonalize(x_KRC, n) - exact_KRC).norm() / exact_KRC.norm()
+
+
+def in_bf16(x: torch.Tensor) -> torch.Tensor:
+    return x.to(torch.bfloat16).to(torch.float64)
+
+
+SHAPES = [(9, 64, 96), (3, 24, 40), (4, 33, 100), (5, 130, 130)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_in_bf16_the_factors_are_rounded_and_nothing_else(shape: tuple[int, int, int]) -> None:
+    """One iteration: in five a factor whose last bit tips to its other neighbour becomes 480 times as much."""
+    x_KRC, (a, b, c) = torch.randn(shape, generator=torch.Generator().manual_seed(1)), COEFFICIENTS[3][0]
+    x = x_KRC.double() / x_KRC.double().norm(dim=(-2, -1), keepdim=True)
+    gram = in_bf16(x) @ in_bf16(x).mT
+    expected = a * x + in_bf16(b * gram + c * in_bf16(gram) @ in_bf16(gram)) @ in_bf16(x)
+    rounding = (orthogonalize_(x_KRC.clone(), [(a, b, c)]) - expected).norm()
+    assert rounding > 1e-5 * expected.norm()
+    assert (orthogonalize_(x_KRC.clone(), [(a, b, c)], is_bf16=True) - expected).norm() < 0.1 * rounding
+
+
+@pytest.mark.parametrize("n", [5, 3])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_bf16_is_as_near_as_torch_s(shape: tuple[int, int, int], n: int) -> None:
+    x_KRC = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    exact_KRC = orthogonalize(x_KRC.double(), n)
+    error, torch_s = (
+        (orthogonalize(x_KRC.clone(), n, kernels, "bf16") - exact_KRC).norm() / exact_KRC.norm()
+        for kernels in ("auto", "torch")
+    )
+    assert error < 2.5 * torch_s < 0.1
 
 
 def test_zero_stays_zero_and_nan_stays_in_its_matrix() -> None:

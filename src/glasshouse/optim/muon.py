@@ -8,16 +8,17 @@ Step size: lr * sqrt(max(1, rows / columns)), Jordan's convention: one lr then f
 first value.  The other convention, 0.2 * sqrt(max(rows, columns)) (arXiv:2502.16982, for reusing AdamW's rates), was no
 better on characters (d_model 64, 256,000 tokens: validation loss 1.940 against 1.926).
 
-Matrices of one shape, tall ones transposed, go through Newton-Schulz as one batch.  Arithmetic is fp32 on CPU, where
-bf16 is slower, and bf16 on GPU.  On CPU the iteration is C++ where it can be built (`native`): a matrix a thread, half
-of each symmetric product; a fifth to a third less time than torch's, and no waiting of threads for each other.
+Matrices of one shape, tall ones transposed, go through Newton-Schulz as one batch.  Unless told, arithmetic is fp32 on
+CPU, where bf16 pays only with the instructions for it, and bf16 on GPU.  On CPU the iteration is C++ where it can be
+built (`native`): a matrix a thread, half of each symmetric product; a fifth to a third less time than torch's, and no
+waiting of threads for each other; in bf16 half of that time on a processor that multiplies pairs.
 Of divided matrices each process gathers the whole update, orthogonalizes it, and keeps its piece: exact, and as much
-arithmetic on every process as on one.  Tried and left out: iterating on the R x R Gram matrix (5 % to
-40 % less time for the iteration, 2 % of a step, needs fp32).
+arithmetic on every process as on one.  Tried and left out: iterating on the R x R Gram matrix (5 % to 40 % less time
+for the iteration, 2 % of a step, needs fp32).
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -36,18 +37,23 @@ COEFFICIENTS = {
 }
 N_ITERATIONS = 5
 
+Precision = Literal["auto", "fp32", "bf16"]  # auto: fp32 on a CPU, bf16 on a GPU
 
-def orthogonalize(x_KRC: Tensor, n_iterations: int = N_ITERATIONS, kernels: str = "torch") -> Tensor:
+
+def orthogonalize(
+    x_KRC: Tensor, n_iterations: int = N_ITERATIONS, kernels: str = "torch", precision: Precision = "auto"
+) -> Tensor:
     """U V^T of each x = U S V^T, nearly: singular values within [0.68, 1.21] where they were not tiny.  Needs R <= C.
 
     A zero matrix stays zero.  `kernels`: "auto" takes the C++ ones where they can be had; they overwrite a contiguous
     `x_KRC`, for stacked matrices are the largest thing a step holds beside the weights.
     """
+    is_bf16 = precision == "bf16" or (precision == "auto" and x_KRC.device.type != "cpu")
     if kernels == "auto" and is_native(x_KRC):
-        return orthogonalize_(x_KRC.contiguous(), COEFFICIENTS[n_iterations])
+        return orthogonalize_(x_KRC.contiguous(), COEFFICIENTS[n_iterations], is_bf16)
     # the Frobenius norm bounds the largest singular value by 1, where the iteration converges
     x_KRC = x_KRC / x_KRC.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-30)
-    x_KRC = x_KRC.to(torch.float32 if x_KRC.device.type == "cpu" else torch.bfloat16)
+    x_KRC = x_KRC.to(torch.bfloat16 if is_bf16 else torch.float32)
     for a, b, c in COEFFICIENTS[n_iterations]:
         gram_KRR = x_KRC @ x_KRC.mT
         x_KRC = torch.baddbmm(x_KRC, torch.baddbmm(gram_KRR, gram_KRR, gram_KRR, beta=b, alpha=c), x_KRC, beta=a)
@@ -79,10 +85,12 @@ class Muon(torch.optim.Optimizer):
         momentum: float = 0.95,
         weight_decay: float = 0.0,
         n_iterations: int = N_ITERATIONS,
+        precision: Precision = "auto",
     ) -> None:
         if n_iterations not in COEFFICIENTS:
             raise ConfigError(f"Muon has polynomials for {' or '.join(map(str, COEFFICIENTS))} iterations, not for "
                               f"{n_iterations}.")  # fmt: skip
+        self.precision: Precision = precision
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "n_iterations": n_iterations}
         super().__init__(params, defaults)
 
@@ -114,7 +122,8 @@ class Muon(torch.optim.Optimizer):
         ahead = torch._foreach_lerp(gradients, averages, group["momentum"])  # Nesterov: look one step ahead
         ahead_KRC = _stack_wide([whole(with_local(matrix, p)) for matrix, p in zip(ahead, parameters, strict=True)])
         del ahead  # as large as all matrices of this shape
-        direction_KRC = orthogonalize(ahead_KRC, group["n_iterations"], self.kernels).to(parameters[0].dtype)
+        direction_KRC = orthogonalize(ahead_KRC, group["n_iterations"], self.kernels, self.precision)
+        direction_KRC = direction_KRC.to(parameters[0].dtype)
         if group["weight_decay"]:
             torch._foreach_mul_([local(p) for p in parameters], 1 - group["lr"] * group["weight_decay"])
         for parameter, direction_RC in zip(parameters, direction_KRC.unbind(), strict=True):

@@ -92,9 +92,8 @@ def build_optimizer(model: nn.Module, config: OptimConfig, beside: nn.Module | N
     optimizers: list[torch.optim.Optimizer] = []
     muon = [_options(g) for g in groups if g.rule == "muon"]
     if muon:
-        optimizers.append(
-            Muon(muon, config.matrix_lr, config.momentum, config.weight_decay, n_iterations=config.muon_iterations)
-        )
+        rule = (config.matrix_lr, config.momentum, config.weight_decay, config.muon_iterations, config.muon_precision)
+        optimizers.append(Muon(muon, *rule))
     adamw = [_options(g) for g in groups if g.rule == "adamw"]
     if adamw:
         optimizers.append(AdamW(adamw, config.beta1, config.beta2, config.eps))

@@ -1,6 +1,7 @@
-"""`make bench-table`: committed results as tables between the markers of README.md and docs/speed.md.
+"""`make bench-table`: committed results as tables between the markers of README.md, docs/figures.md and docs/speed.md.
 
-README.md has every row; docs/speed.md those of fast_and_far with a peer's value, and what they were measured on.
+README.md has the headlines and what was not met, docs/figures.md every row, docs/speed.md those of fast_and_far with a
+peer's value, and what they were measured on.
 """
 
 import sys
@@ -11,9 +12,49 @@ from typing import Any
 from record import ROOT, read_results
 
 BEGIN, END = "<!-- figures:begin -->", "<!-- figures:end -->"
+MOST_SHOWN = 120  # characters of a value in a page; longer ones are details, and stand in the result alone
+
+TITLES = {
+    "first_life": "A first life",
+    "vs_nanogpt": "Beside nanoGPT's small documented run",
+    "fast_and_far": "Fast on one machine, ready for many",
+    "engine": "Answering",
+    "glass": "Judging, explaining, tracing",
+    "learning_from_people": "Learning from people and rewards",
+}
+HEADLINES = (  # how rows begin
+    "quickstart, whole life",
+    "exact answers on held-out phrasings, unseen",
+    "made-up names honestly refused",
+    "quickstart: confidently wrong about known and made-up names",
+    "kill -9 at 20 random moments",
+    "time to nanoGPT's validation loss",
+    "10.7 M parameters (384 wide, 6 layers, 12 x 256 characters): tokens/s of training against",
+    "52 M parameters (640 wide, 10 layers, 4 x 256 tokens of novels): tokens/s of training against",
+    "tinyshakespeare characters, 10.7 M parameters: time to",
+    "novels by BPE, 10.7 M parameters: time to",
+    "novels: bits per byte, Glasshouse after 5 min",
+    "4 processes, FSDP2 x TP: largest difference",
+    "15 kills of a random rank",
+    "step time with a checkpoint",
+    "dry run of Llama 2 70B",
+    "planned against published: Llama 2 70B, 2 T tokens: A100-hours",
+    "ladder's prediction",
+    "decode, batch 1, int8, against",
+    "32 concurrent requests, 128 in / 128 out, int8, through HTTP",
+    "batch 8, fp32, against transformers",
+    "evaluation speed, 5,000 items (sentiment), 5 M parameters",
+    "BLiMP, 34 paradigms",
+    "lens, all layers and positions",
+    "trace query, 101 M tokens: p50",
+    "GRPO on two-digit arithmetic: pass@1",
+    "GRPO beside TRL: steps per second",
+)
+
+Row = dict[str, Any]
 
 
-def table(figures: Iterable[dict[str, Any]]) -> str:
+def table(figures: Iterable[Row]) -> str:
     lines = ["| what | measured | target | |", "|---|---|---|---|"]
     for figure in figures:
         mark = {True: "met", False: "**not met**", None: ""}[figure["is_met"]]
@@ -23,13 +64,28 @@ def table(figures: Iterable[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def headlines() -> str:
+    rows = [figure for result in read_results() for figure in result["figures"]]
+    chosen = [next((row for row in rows if row["what"].startswith(start)), None) for start in HEADLINES]
+    aims = [row for row in rows if row["is_met"] is not None]
+    missed = [row for row in aims if not row["is_met"]]
+    summary = f"Of {len(aims)} figures that have a target, {len(aims) - len(missed)} are met."
+    if missed:
+        summary += " Not met: " + "; ".join(f"{row['what']} ({shown(row['value'])})" for row in missed) + "."
+    return f"{table(filter(None, chosen))}\n\n{summary}"
+
+
 def every_row() -> str:
-    return table(figure for result in read_results() for figure in result["figures"])
+    sections = []
+    for result in sorted(read_results(), key=lambda result: list(TITLES).index(result["name"])):
+        rows = [row for row in result["figures"] if len(shown(row["value"])) <= MOST_SHOWN]
+        sections.append(f"## {TITLES[result['name']]}\n\n`benchmarks/results/{result['name']}.json`\n\n{table(rows)}")
+    return "\n\n".join(sections)
 
 
 def speed_rows() -> str:
     """What stands beside a peer's value, a table for each processor, day and commit."""
-    groups: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, list[Row]] = {}
     for result in read_results():
         for figure in result["figures"]:
             if result["name"] == "fast_and_far" and figure["peer_value"] is not None:
@@ -42,7 +98,13 @@ def speed_rows() -> str:
 
 
 def shown(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {shown(part)}" for name, part in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(shown, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, int | float):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
@@ -56,8 +118,8 @@ def draw(page: Path, drawn: str) -> None:
 
 
 def main() -> None:
-    print(drawn := every_row())
-    draw(ROOT / "README.md", drawn)
+    draw(ROOT / "README.md", headlines())
+    draw(ROOT / "docs" / "figures.md", every_row())
     draw(ROOT / "docs" / "speed.md", speed_rows())
 
 

@@ -1,10 +1,11 @@
-"""Training steps on CPU in fp32: the C++ kernels against this project's own torch path, in turns, in one process.
+"""Training steps on CPU, the C++ kernels against this project's own torch path, in turns, in one process: in fp32 and,
+where the processor multiplies it, in bf16.
 
     python benchmarks/training_speed.py
 
 A step is what training does: loss, backward, gradient norm, clipping, optimizer.  FLOPs are counted as
 `flops_per_token` does (a head computed at targets alone counts there alone); the peak is a product of 2,048 x 2,048
-matrices by torch, measured between the rounds.  Under six minutes; wants a quiet machine.
+matrices of fp32 by torch, measured between the rounds.  Under ten minutes; wants a quiet machine.
 """
 
 import statistics
@@ -18,7 +19,7 @@ from record import Figure, write_result
 from glasshouse.batch import LMBatch
 from glasshouse.core.environment import start_torch
 from glasshouse.model import ModelConfig, Transformer, count_parameters, flops_per_token
-from glasshouse.model.native import why_unavailable
+from glasshouse.model.native import Kernels, why_no_bf16, why_unavailable
 from glasshouse.objective import lm_loss
 from glasshouse.optim import OptimConfig, build_optimizer
 from glasshouse.plan.shape import shape_of_width
@@ -45,6 +46,15 @@ class Case:
     optim: OptimConfig
 
 
+@dataclass(frozen=True)
+class Way:
+    kernels: Kernels
+    is_bf16: bool
+
+
+TORCH, NATIVE = Way("torch", False), Way("auto", False)
+TORCH_BF16, NATIVE_BF16 = Way("torch", True), Way("auto", True)
+WAYS = (TORCH, NATIVE, TORCH_BF16, NATIVE_BF16)
 ADAMW = OptimConfig(matrices="adamw", matrix_lr=1e-3)  # as the peers of these sizes
 CASES = [
     Case("quickstart's fine-tuning (128 wide, 3 layers, 51 x 40)", QUICKSTART, 51, 40, 0.45, 7, 6, OptimConfig()),
@@ -63,30 +73,40 @@ def main() -> None:
 
 def figures(case: Case) -> list[Figure]:
     batch = batch_of(case)
-    steps = {kernels: step_of(case, batch, kernels) for kernels in ("torch", "auto")}
-    seconds: dict[str, list[float]] = {kernels: [] for kernels in steps}
+    ways = [way for way in WAYS if not way.is_bf16 or why_no_bf16() is None]
+    steps = {way: step_of(case, batch, way) for way in ways}
+    seconds: dict[Way, list[float]] = {way: [] for way in ways}
     peaks: list[float] = []
     for step in steps.values():
         step()
     for _ in range(case.n_rounds):
         peaks.append(matmul_flops_per_s())
-        for kernels, step in steps.items():
-            seconds[kernels].append(timed(step, case.steps))
-    torch_s, native_s = (statistics.median(seconds[kernels]) for kernels in ("torch", "auto"))
+        for way, step in steps.items():
+            seconds[way].append(timed(step, case.steps))
+    speed = {way: round(batch.n_tokens / statistics.median(seconds[way])) for way in ways}
     peak, flops = max(peaks), flops_of(case, batch)
-    ratio = statistics.median(a / b for a, b in zip(seconds["torch"], seconds["auto"], strict=True))
-    share, torch_share = flops / native_s / peak, flops / torch_s / peak
+    share, torch_share = (flops / statistics.median(seconds[way]) / peak for way in (NATIVE, TORCH))
     wants_share = case.shape.d_model >= 384
-    print(f"{case.what}: {ratio:.2f} x, {batch.n_tokens / native_s:,.0f} tok/s", flush=True)
-    return [
+    print(f"{case.what}: {speed}", flush=True)
+    found = [
         Figure(f"{case.what}: tokens/s of a step, native against torch (median of paired rounds)",
-               round(ratio, 3), "x"),
-        Figure(f"{case.what}: tokens/s", round(batch.n_tokens / native_s), "tok/s",
-               peer_value=round(batch.n_tokens / torch_s)),
-        Figure(f"{case.what}: share of the matmul peak ({peak / 1e9:.0f} GFLOP/s)", round(share, 3), "",
+               ratio(seconds, TORCH, NATIVE), "x"),
+        Figure(f"{case.what}: tokens/s", speed[NATIVE], "tok/s", peer_value=speed[TORCH]),
+        Figure(f"{case.what}: share of the matmul peak", round(share, 3), f"of {peak / 1e9:.0f} GFLOP/s",
                ">= 0.8" if wants_share else None, share >= 0.8 if wants_share else None, round(torch_share, 3)),
         Figure(f"{case.what}: parameters", count_parameters(case.shape).total, ""),
     ]  # fmt: skip
+    if NATIVE_BF16 in ways:
+        found += [
+            Figure(f"{case.what}: the native kernels in bf16 against themselves in fp32",
+                   ratio(seconds, NATIVE, NATIVE_BF16), "x"),
+            Figure(f"{case.what}: tokens/s in bf16", speed[NATIVE_BF16], "tok/s", peer_value=speed[TORCH_BF16]),
+        ]  # fmt: skip
+    return found
+
+
+def ratio(seconds: dict[Way, list[float]], slow: Way, fast: Way) -> float:
+    return round(statistics.median(a / b for a, b in zip(seconds[slow], seconds[fast], strict=True)), 3)
 
 
 def batch_of(case: Case) -> LMBatch:
@@ -98,15 +118,17 @@ def batch_of(case: Case) -> LMBatch:
     return LMBatch(ids_BT[:, :-1], ids_BT[:, 1:], mask_BT)
 
 
-def step_of(case: Case, batch: LMBatch, kernels: str) -> Callable[[], None]:
+def step_of(case: Case, batch: LMBatch, way: Way) -> Callable[[], None]:
     model = Transformer(case.shape)
-    model.kernels = kernels  # type: ignore[assignment]
+    model.kernels = way.kernels
     optimizer = build_optimizer(model, case.optim)
-    optimizer.set_kernels(kernels)
+    optimizer.set_kernels(way.kernels)
     n_targets = batch.count_targets()
 
     def step() -> None:
-        (lm_loss(model, batch).loss_sum / n_targets).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=way.is_bf16):
+            loss = lm_loss(model, batch).loss_sum / n_targets
+        loss.backward()
         grads = [p.grad for p in optimizer.parameters if p.grad is not None]
         norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads))))
         torch._foreach_mul_(grads, min(1.0, 1.0 / norm))

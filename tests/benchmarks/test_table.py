@@ -29,6 +29,20 @@ def test_the_page_of_speed_has_peers_alone_under_what_they_were_measured_on() ->
     assert "2026-01-02, commit abc" in old and "| older | 1 x (peer: 3) | >= 2x | **not met** |" in old
 
 
+def test_the_readme_has_headlines_and_all_that_was_not_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "HEADLINES", ("decod", "absent"))
+    drawn = table.headlines()
+    assert "| decoding | 3 tok/s (peer: 2) |  |  |" in drawn and "| alone" not in drawn
+    assert "Of 2 figures that have a target, 1 are met. Not met: older (1)." in drawn
+
+
+def test_every_row_has_its_page_but_details_stay_in_the_result(tmp_path: Path) -> None:
+    write_result("glass", [Figure("long", "x" * 200, ""), Figure("parts", {"a": 1.5, "b": [True, 2000]}, "s")])
+    drawn = table.every_row()
+    assert drawn.index("## Fast on one machine") < drawn.index("## Answering") < drawn.index("## Judging")
+    assert "| parts | a: 1.5, b: yes, 2,000 s |  |  |" in drawn and "long" not in drawn
+
+
 def test_only_what_stands_between_the_markers_is_drawn_anew(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")

@@ -5,16 +5,19 @@ import weakref
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from glasshouse.core.errors import ConfigError
 from glasshouse.model import InitConfig, ModelConfig, Transformer
 from glasshouse.model.config import RopeScaling
-from glasshouse.model.native import is_native, why_torch, why_unavailable
+from glasshouse.model.native import is_native, why_no_bf16, why_torch, why_unavailable
 from glasshouse.model.native.block import Block, block_of
 from glasshouse.model.native.choose import has_unbroken_documents
 from glasshouse.model.native.function import first_positions
+from glasshouse.model.transformer import Linear
 
+has_bf16 = pytest.mark.skipif(why_no_bf16() is not None, reason=str(why_no_bf16()))
 pytestmark = pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
 
 QWEN = ModelConfig(vocab_size=97, d_model=48, n_layers=3, n_heads=4, n_kv_heads=2, d_head=12, d_ff=80, max_seq_len=300)
@@ -65,6 +68,25 @@ def computed(model: Transformer, given: tuple[Tensor, Tensor | None, Tensor], ke
     return {"hidden": hidden_BTD.detach(), **found}
 
 
+class Rounded(torch.autograd.Function):
+    """A linear layer whose three products have factors rounded to bf16."""
+
+    @staticmethod
+    def forward(ctx, x, weight):
+        ctx.save_for_backward(x, weight)
+        return F.linear(in_bf16(x), in_bf16(weight))
+
+    @staticmethod
+    def backward(ctx, *grads):
+        x, weight = ctx.saved_tensors
+        dy, x, weight = in_bf16(grads[0]), in_bf16(x), in_bf16(weight)
+        return dy @ weight, dy.flatten(0, -2).T @ x.flatten(0, -2)
+
+
+def in_bf16(x: Tensor) -> Tensor:
+    return x.to(torch.bfloat16).to(x.dtype)
+
+
 def error(found: Tensor, expected: Tensor, scale: Tensor) -> float:
     return float((found.double() - expected.double()).norm() / scale.double().norm())
 
@@ -85,13 +107,35 @@ def test_hidden_states_and_gradients_are_those_of_torch(
         assert error(native[name], torch_fp32[name], size) < 2e-5, name
 
 
-def test_bits_are_the_same_again_and_on_any_number_of_threads() -> None:
+@has_bf16
+@pytest.mark.parametrize(("config", "n_rows", "n_time", "has_documents"), CASES)
+def test_in_bf16_the_factors_of_products_with_weights_are_rounded_and_nothing_else(
+    config: ModelConfig, n_rows: int, n_time: int, has_documents: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, given = model_of(config), inputs(config, n_rows, n_time, has_documents)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert is_native(model, given[1])
+        native, torch_s = computed(model, given, "auto"), computed(model, given, "torch")
+    exact = computed(model.double(), given, "torch")
+    monkeypatch.setattr(Linear, "product", staticmethod(Rounded.apply))
+    expected = computed(model, given, "torch")
+    for name in exact:
+        size = exact[name] if exact[name].norm() > 1e-6 else exact["model.embed_tokens.weight"]
+        # a sum may fall to the other side of what is rounded to one factor or its neighbour
+        rounding = max(error(exact[name], expected[name], size), 1e-4)
+        assert error(native[name], expected[name], size) < 0.3 * rounding, name
+        assert error(native[name], exact[name], size) < 1.2 * error(torch_s[name], exact[name], size) + 1e-6, name
+
+
+@pytest.mark.parametrize("is_bf16", [False, pytest.param(True, marks=has_bf16)])
+def test_bits_are_the_same_again_and_on_any_number_of_threads(is_bf16: bool) -> None:
     model, given = model_of(QWEN), inputs(QWEN, 40, 70, True)  # two groups of rows
     before = torch.get_num_threads()
     results = []
     for n_threads in (1, 1, 2, 3):
         torch.set_num_threads(n_threads)
-        results.append(computed(model, given, "auto"))
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
+            results.append(computed(model, given, "auto"))
     torch.set_num_threads(before)
     for other in results[1:]:
         assert all(torch.equal(value, other[name]) for name, value in results[0].items())
@@ -131,6 +175,8 @@ def test_it_is_used_where_it_can_be_and_nowhere_else() -> None:
     with torch.no_grad():
         assert not is_native(model, None)
     with torch.autocast("cpu", torch.bfloat16):
+        assert is_native(model, None) == (why_no_bf16() is None)
+    with torch.autocast("cpu", torch.float16):
         assert not is_native(model, None)
     assert not is_native(model, torch.tensor([[1, 2, 1]]))  # a document that comes back
     handle = model.model.layers[0].mlp.register_forward_hook(lambda *_: None)

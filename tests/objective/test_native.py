@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from glasshouse.core.errors import ConfigError
+from glasshouse.model.native import why_no_bf16
 from glasshouse.objective import cross_entropy_sum
 from glasshouse.objective.native import is_native, log_probabilities
 
@@ -67,6 +68,39 @@ def test_log_probabilities_and_entropies(shape: tuple[int, int, int], has_entrop
     same(w.grad, exact_w.grad, floor)
 
 
+def in_bf16(x: Tensor) -> Tensor:
+    return x.to(torch.bfloat16).to(x.dtype)
+
+
+@pytest.mark.skipif(why_no_bf16() is not None, reason=str(why_no_bf16()))
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_in_bf16_the_factors_are_rounded_and_nothing_else(shape: tuple[int, int, int]) -> None:
+    hidden_MD, weight_VD, targets_M = given(*shape)
+    h, w = leaves(hidden_MD, weight_VD, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = cross_entropy_sum(h, w, targets_M, "auto")
+        with torch.no_grad():
+            logps = log_probabilities(h, w, targets_M, 1.0, False)
+    loss.backward()
+
+    exact_h, exact_w = hidden_MD.double(), weight_VD.double()
+    x_MV = in_bf16(exact_h) @ in_bf16(exact_w).T
+    row = torch.arange(len(targets_M))
+    e_MV = (x_MV - x_MV.max(1, keepdim=True).values).exp()
+    all_M = e_MV.sum(1, keepdim=True)
+    e_MV[row, targets_M] -= all_M[:, 0]
+    logp_M = x_MV.log_softmax(1)[row, targets_M]
+    same(loss.detach(), -logp_M.sum())
+    same(logps[0], logp_M)
+    for found, expected, unrounded in (
+        (h.grad, in_bf16(e_MV) @ in_bf16(exact_w) / all_M, e_MV @ exact_w / all_M),
+        (w.grad, in_bf16(e_MV).T @ in_bf16(exact_h / all_M), e_MV.T @ (exact_h / all_M)),
+    ):
+        assert found is not None
+        rounding = (unrounded - expected).norm()
+        assert rounding / expected.norm() > 1e-5 and (found - expected).norm() < 0.1 * rounding
+
+
 def test_bits_are_the_same_on_any_number_of_threads() -> None:
     hidden_MD, weight_VD, targets_M = given(*SHAPES[-1])
     before, results = torch.get_num_threads(), []
@@ -111,7 +145,7 @@ def test_what_it_is_not_for() -> None:
     plain, empty = torch.ones(2, 2), torch.ones(0, 2)
     assert is_native(plain, plain) and not is_native(empty, plain) and not is_native(plain.double(), plain.double())
     with torch.autocast("cpu", torch.bfloat16):
-        assert not is_native(plain, plain)
+        assert is_native(plain, plain) == (why_no_bf16() is None)
 
 
 def test_second_derivatives_are_refused() -> None:

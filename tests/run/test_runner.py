@@ -180,3 +180,14 @@ def test_costs_and_versions_are_written_down(tmp_path: Path, text: Path, ran: li
     assert actual["is_one_run"] and actual["peak_memory_bytes"] > 1e6 and "torch" in actual["versions"]
     finished = [e for e in run.events() if e["kind"] == "finished"]
     assert actual["cost"]["seconds"] == pytest.approx(sum(e["cost"]["seconds"] for e in finished))
+
+
+def test_the_peak_of_a_run_is_that_of_all_processes_that_worked_on_it(
+    tmp_path: Path, text: Path, ran: list[str]
+) -> None:
+    run = RunDirectory(tmp_path / "run")
+    live(recipe(text), run)
+    record = run.path / "tokenizer" / "finished.json"
+    write_text(record, json.dumps({**json.loads(record.read_text()), "peak_memory_bytes": 10**15}))
+    live(recipe(text), run)
+    assert json.loads((run.path / "actual.json").read_text())["peak_memory_bytes"] == 10**15

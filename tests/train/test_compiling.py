@@ -85,7 +85,7 @@ def test_native_kernels_are_used_where_they_can_be_and_the_line_says_why_not(tmp
     assert "as this run began" in kernels_of(tmp_path, model).reason  # ... keeps what it was last trained with
     write_json(tmp_path / "older" / "compile.json", {"is_compiled": False, "reason": "asked for"})
     assert "as this run began" in kernels_of(tmp_path / "older", model).reason
-    monkeypatch.setattr(compiling, "why_torch", lambda model: "no C++ compiler")
+    monkeypatch.setattr(compiling, "why_torch", lambda model, is_bf16: "no C++ compiler")
     _, choice = prepare(
         model, lambda model: None, mode="never", n_steps=1, has_fixed_shape=True, folder=tmp_path / "new",
         kernels="auto",

@@ -9,7 +9,7 @@ from tiny import config_of, trainer_of, weights
 
 from glasshouse.batch import LMBatch, PackedLoader
 from glasshouse.core.errors import ConfigError, DataError, TrainingError
-from glasshouse.model.native import why_unavailable
+from glasshouse.model.native import why_no_bf16, why_unavailable
 from glasshouse.objective import lm_loss
 from glasshouse.train import GuardConfig, check_corpus, held_out_loss
 
@@ -230,3 +230,17 @@ def test_native_kernels_give_the_run_of_torch(tmp_path):
     assert len(losses["native"]) == 40 and losses["native"] != losses["torch"]  # two arithmetics, not one
     assert losses["native"] == pytest.approx(losses["torch"], rel=1e-4)
     assert losses["parts"] == pytest.approx(losses["torch"], rel=1e-4)
+
+
+@pytest.mark.skipif(why_no_bf16() is not None, reason=str(why_no_bf16()))
+def test_native_kernels_compute_in_bf16_where_the_recipe_says_so(tmp_path):
+    """As near to the run in fp32 as torch's own bf16, or nearer."""
+    losses = {}
+    for name, changes in {
+        "fp32": {}, "native": {"precision": "bf16"}, "torch": {"precision": "bf16", "kernels": "torch"},
+    }.items():  # fmt: skip
+        result = trainer_of(tmp_path / name, config_of(steps=40, **changes)).fit()
+        losses[name] = torch.tensor([r["metrics"]["loss"] for r in records(tmp_path / name, "metrics.jsonl")])
+        assert ("bf16" in result.compiled) == (name == "native")
+    strays = {name: (losses[name] - losses["fp32"]).abs().mean().item() for name in ("native", "torch")}
+    assert 0 < strays["native"] < strays["torch"] < 0.05

@@ -16,7 +16,7 @@ from glasshouse.corpus.sources import find_files
 from glasshouse.evals.trust import PROBES
 from glasshouse.meter import measure_device, peak_memory_bytes
 from glasshouse.model import ModelConfig, TrainingPath, Transformer
-from glasshouse.model.native import why_unavailable
+from glasshouse.model.native import why_no_bf16, why_unavailable
 from glasshouse.objective import lm_loss
 from glasshouse.optim import build_optimizer
 from glasshouse.plan import SMALL, Measured, read_fit
@@ -117,8 +117,9 @@ def _seconds(work: Callable[[], None]) -> float:
 def _path(recipe: Recipe) -> TrainingPath:
     """What computes the steps of every training stage: the compiled decoder only where all of them may use it."""
     configs = [recipe.training(stage) for stage in recipe.training_stages]
-    asked = all(c.kernels == "auto" and c.precision in ("auto", "fp32") and not c.recompute for c in configs)
-    is_native = asked and default_device().type == "cpu" and why_unavailable() is None
+    asked = all(c.kernels == "auto" and c.precision != "fp8" and not c.recompute for c in configs)
+    is_bf16 = any(c.precision == "bf16" for c in configs)
+    is_native = asked and default_device().type == "cpu" and (why_no_bf16() if is_bf16 else why_unavailable()) is None
     return "native" if is_native else "torch"
 
 

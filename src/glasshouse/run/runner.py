@@ -132,7 +132,11 @@ def _run_job(job: Job, run: RunDirectory, meter: Meter, mesh: Mesh) -> None:
         raise
     run.event(name, "finished", seconds=cost.seconds, cost=cost.to_json(), energy=meter.source, summary=summary)
     if mesh.is_main:
-        write_json(folder / "finished.json", {"inputs": job.inputs, "seconds": cost.seconds, "cost": cost.to_json()})
+        peak = peak_memory_bytes()  # of this process so far; another may go on with the run
+        write_json(
+            folder / "finished.json",
+            {"inputs": job.inputs, "seconds": cost.seconds, "cost": cost.to_json(), "peak_memory_bytes": peak},
+        )
 
 
 def _open(folder: Path, inputs: str) -> None:
@@ -163,7 +167,7 @@ def _write_actual(run: RunDirectory, stages: Sequence[str], seconds: float, is_w
     actual = {
         "seconds": seconds if is_whole else sum(record["seconds"] for record in records.values()),
         "is_one_run": is_whole,
-        "peak_memory_bytes": peak_memory_bytes(),
+        "peak_memory_bytes": max([peak_memory_bytes(), *(r.get("peak_memory_bytes", 0) for r in records.values())]),
         "cost": cost.to_json(),
         "stages": records,
         "versions": versions(),

@@ -30,6 +30,7 @@ RECORD = "compile.json"
 
 
 NATIVE_REASON = "forward and backward in C++ built for this processor"
+IN_BF16 = ", products in bf16"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +76,15 @@ def prepare(
     has_fixed_shape: bool,
     folder: Path,
     kernels: Kernels,
+    is_bf16: bool = False,
 ) -> tuple[LanguageModel, CompileChoice]:
-    """The model to train with.  `probe` runs forward and backward on the first batch and changes nothing."""
+    """The model to train with.  `probe` runs forward and backward on the first batch and changes nothing.
+
+    is_bf16: whether products are to be computed in bf16.
+    """
     record = folder / RECORD
     known = read_json(record) if record.exists() else None
-    choice = _native(model, kernels, mode, known)
+    choice = _native(model, kernels, mode, known, is_bf16)
     if choice.is_native:
         write_json(record, {"is_compiled": False, "is_native": True, "reason": choice.reason})
         return model, choice
@@ -89,7 +94,9 @@ def prepare(
     return trained, CompileChoice(torch_choice.is_compiled, reason)
 
 
-def _native(model: Any, kernels: Kernels, mode: CompileMode, known: Mapping[str, Any] | None) -> CompileChoice:
+def _native(
+    model: Any, kernels: Kernels, mode: CompileMode, known: Mapping[str, Any] | None, is_bf16: bool
+) -> CompileChoice:
     """Sets `model.kernels`.  The reason is empty where the recipe itself asks for torch."""
     if kernels == "torch" or mode == "always":
         model.kernels = "torch"
@@ -98,8 +105,10 @@ def _native(model: Any, kernels: Kernels, mode: CompileMode, known: Mapping[str,
         model.kernels = "torch"
         return CompileChoice(False, "as this run began: the native kernels would give other last bits")
     model.kernels = "auto"
-    why = why_torch(model)
-    return CompileChoice(False, NATIVE_REASON, is_native=True) if why is None else CompileChoice(False, why)
+    why = why_torch(model, is_bf16)
+    if why is not None:
+        return CompileChoice(False, why)
+    return CompileChoice(False, NATIVE_REASON + IN_BF16 * is_bf16, is_native=True)
 
 
 def _with_torch(

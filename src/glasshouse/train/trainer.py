@@ -217,14 +217,15 @@ class Trainer:
             self._trained, choice = prepare(
                 self._trained, probe, mode=self.config.compile, n_steps=self.config.steps,
                 has_fixed_shape=self.loader.has_fixed_shape, folder=self.folder, kernels=self._kernels(),
+                is_bf16=computed_type(self.config.precision, self.device.type) == torch.bfloat16,
             )  # fmt: skip
         self._compiled = str(choice)
         self.optimizer.set_kernels("auto" if choice.is_native else "torch")
         self.terminal.line(self.stage, self._compiled)
 
     def _kernels(self) -> Kernels:
-        """Only whole layers in fp32 are computed by C++."""
-        is_special = self.config.precision in ("bf16", "fp8") or self.config.recompute > 0
+        """Only whole layers in fp32 and bf16 are computed by C++."""
+        is_special = self.config.precision == "fp8" or self.config.recompute > 0
         return "torch" if is_special else self.config.kernels
 
     def _loop(self, task: Task) -> None:

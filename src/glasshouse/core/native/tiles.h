@@ -1,19 +1,11 @@
-// Matrix products for training: activations in tiles, weights in panels, two kernels.
+// Matrix products for training: activations in tiles, weights in panels.  The kernels: products.h.
 //
-// A tile is TILE tokens.  A matrix (tokens, W) is kept as [tile][W / PANEL][TILE][PANEL]: what a kernel reads and what it
-// writes are each one stretch of memory, so that nothing is packed between two products.  Widths are padded with zeros
-// to whole panels, tokens to whole tiles.
-//   times_panel   C = A B, B a panel [K][PANEL]: activations by weights.  28 sums and 2 inputs fill 32 registers.
-//   add_outer     C += A' B over tokens: gradients of weights.
-// Every sum runs in one fixed order: results do not depend on the number of threads.
+// A tile is TILE tokens.  Widths are padded with zeros to whole panels, tokens to whole tiles.
 
 #pragma once
 #include <utility>
 #include <vector>
-#include "simd.h"
-
-constexpr int PANEL = 2 * LANES, TILE = LANES == 16 ? 14 : 6, PIECE = TILE * PANEL;
-constexpr int OUTER = PANEL / 4;  // outputs of one pass of add_outer: 2 OUTER sums
+#include "products.h"
 
 // The largest lane, in halves; which of them, where one is not a number, is not said.
 INLINE float peak_of(F32 v) {
@@ -27,44 +19,6 @@ INLINE float peak_of(F32 v) {
 INLINE int64_t panels(int64_t width) { return (width + PANEL - 1) / PANEL; }
 INLINE int64_t tiles(int64_t tokens) { return (tokens + TILE - 1) / TILE; }
 
-// c[PIECE] = (c or 0) + a b: a tile of n_panels pieces, a_step apart; b [n_panels * PANEL][PANEL].
-template <bool ADDS> __attribute__((noinline)) static void times_panel(const float *a, const float *b, float *c,
-                                                                       int64_t n_panels, int64_t a_step = PIECE) {
-    F32 sum[TILE][2];
-    for (int r = 0; r < TILE; r++)
-        for (int v = 0; v < 2; v++) sum[r][v] = ADDS ? load<F32>(c + r * PANEL + v * LANES) : F32{};
-    for (int64_t p = 0; p < n_panels; p++, a += a_step)
-        for (int k = 0; k < PANEL; k++, b += PANEL) {
-            const F32 b0 = load<F32>(b), b1 = load<F32>(b + LANES);
-            for (int r = 0; r < TILE; r++) {
-                const F32 x = splat(a[r * PANEL + k]);
-                sum[r][0] = fma(x, b0, sum[r][0]), sum[r][1] = fma(x, b1, sum[r][1]);
-            }
-        }
-    for (int r = 0; r < TILE; r++)
-        for (int v = 0; v < 2; v++) store(c + r * PANEL + v * LANES, sum[r][v]);
-}
-
-// c[OUTER][PANEL] += a' b over the tokens of n tiles, whose pieces lie a_step and b_step apart.
-__attribute__((noinline)) static void add_outer(const float *a, int64_t a_step, const float *b, int64_t b_step,
-                                                int64_t n, float *c) {
-    F32 sum[OUTER][2];
-    for (int r = 0; r < OUTER; r++)
-        for (int v = 0; v < 2; v++) sum[r][v] = load<F32>(c + r * PANEL + v * LANES);
-    for (int64_t i = 0; i < n; i++, a += a_step, b += b_step)
-        for (int t = 0; t < TILE; t++) {
-            const F32 b0 = load<F32>(b + t * PANEL), b1 = load<F32>(b + t * PANEL + LANES);
-            __builtin_prefetch(a + a_step + t * PANEL);  // the next tile's: too far away for the processor to guess
-            __builtin_prefetch(b + b_step + t * PANEL), __builtin_prefetch(b + b_step + t * PANEL + LANES);
-            for (int r = 0; r < OUTER; r++) {
-                const F32 x = splat(a[t * PANEL + r]);
-                sum[r][0] = fma(x, b0, sum[r][0]), sum[r][1] = fma(x, b1, sum[r][1]);
-            }
-        }
-    for (int r = 0; r < OUTER; r++)
-        for (int v = 0; v < 2; v++) store(c + r * PANEL + v * LANES, sum[r][v]);
-}
-
 // What is done to a piece of a product besides: fetched for while it is computed, finished while it is at hand.
 struct Nothing {
     void fetch(int64_t, int64_t) const {}
@@ -74,21 +28,21 @@ struct Nothing {
 // c (=, +=) a b for n consecutive tiles; packed is [n_out][a_panels * PANEL][PANEL].  A stretch of a panel, small enough
 // to stay in the cache beside the tiles' part that meets it, serves all tiles in turn.  `then` is told of each piece's
 // tile and panel.
-template <bool ADDS, class Then = Nothing>
+template <bool ADDS, bool PAIRS = false, class Then = Nothing>
 static void multiply(const float *a, int64_t a_panels, const float *packed, int64_t n_out, float *c, int64_t n,
                      const Then &then = {}) {
-    constexpr int64_t STRETCH = 16;  // panels of inputs: 64 KiB
+    constexpr int64_t STRETCH = 16 * HALVED<PAIRS>;  // panels of inputs: 64 KiB
     for (int64_t k = 0; k < a_panels; k += STRETCH) {
         const bool is_last = k + STRETCH >= a_panels;
         const int64_t length = is_last ? a_panels - k : STRETCH;
         for (int64_t p = 0; p < n_out; p++) {
-            const float *b = packed + (p * a_panels + k) * PANEL * PANEL;
+            const float *b = packed + (p * a_panels + k) * (PANEL * PANEL / HALVED<PAIRS>);
             for (int64_t i = 0; i < n; i++) {
-                const float *from = a + (i * a_panels + k) * PIECE;
+                const float *from = a + (i * a_panels + k) * (PIECE / HALVED<PAIRS>);
                 float *to = c + (i * n_out + p) * PIECE;
                 if (is_last) then.fetch(i, p);
-                if (ADDS || k) times_panel<true>(from, b, to, length);
-                else times_panel<false>(from, b, to, length);
+                if (ADDS || k) times_panel<true, PAIRS>(from, b, to, length);
+                else times_panel<false, PAIRS>(from, b, to, length);
                 if (is_last) then.finish(i, p);
             }
         }
@@ -120,29 +74,40 @@ struct Matrix {
         while (row.size() % PANEL) row.push_back(nullptr);
     }
 
-    void pack_outputs(int64_t p, float *packed) const {
+    // The panel of outputs number p, or of inputs; in the place for all of them.
+    template <bool PAIRS = false> void pack_outputs(int64_t p, float *packed) const {
         constexpr int STEP = 16;
-        float *to = packed + p * in() * PANEL * PANEL;
-        memset(to, 0, in() * PANEL * PANEL * sizeof(float));
-        for (int64_t begin = 0; begin < n_inputs; begin += STEP) {
+        alignas(64) float part[STEP * PANEL];
+        float *to = packed + p * in() * (PANEL * PANEL / HALVED<PAIRS>);
+        for (int64_t begin = 0; begin < in() * PANEL; begin += STEP) {
             const int64_t end = begin + STEP < n_inputs ? begin + STEP : n_inputs;
+            float *at = PAIRS ? part : to + begin * PANEL;
+            memset(at, 0, sizeof part);
             for (int j = 0; j < PANEL; j++)
                 if (const float *from = row[p * PANEL + j])
-                    for (int64_t k = begin; k < end; k++) to[k * PANEL + j] = from[k];
+                    for (int64_t k = begin; k < end; k++) at[(k - begin) * PANEL + j] = from[k];
+            if (PAIRS) pair_rows(part, STEP, to + begin / 2 * PANEL);
         }
     }
 
-    void pack_inputs(int64_t p, float *packed) const {
-        float *to = packed + p * row.size() * PANEL;
+    template <bool PAIRS = false> void pack_inputs(int64_t p, float *packed) const {
+        alignas(64) float part[2 * PANEL];
+        float *to = packed + p * (int64_t)row.size() * (PANEL / HALVED<PAIRS>);
         const int64_t left = n_inputs - p * PANEL, width = left < PANEL ? left : PANEL;
-        for (size_t n = 0; n < row.size(); n++, to += PANEL) {
-            if (!row[n] || width < PANEL) memset(to, 0, PANEL * sizeof(float));
-            if (row[n]) memcpy(to, row[n] + p * PANEL, width * sizeof(float));
+        for (size_t n = 0; n < row.size(); n++) {
+            float *at = PAIRS ? part + n % 2 * PANEL : to + n * PANEL;
+            if (!row[n] || width < PANEL) memset(at, 0, PANEL * sizeof(float));
+            if (row[n]) memcpy(at, row[n] + p * PANEL, width * sizeof(float));
+            if (PAIRS && n % 2) pair_rows(part, 2, to + n / 2 * PANEL);
         }
     }
 };
 
+// A tile's tokens in pairs, each piece's in the place of its upper half, one piece after the other.
+INLINE void pair_tokens(const float *from, int64_t n_panels, float *to) { pair_rows(from, n_panels * TILE, to); }
+
 // The gradient of a weight matrix, sum over tokens of dy' x, in units of PANEL outputs by PANEL inputs that threads share.
+// PAIRS: both are `pair_tokens`'.
 struct WeightGradient {
     const float *dy;  // [n_tiles][outputs]
     int64_t dy_panels;
@@ -155,7 +120,8 @@ struct WeightGradient {
 
     // Sixteen units at a time, four outputs by four inputs where there are as many, so that what is fetched for one
     // serves four; a chunk of tokens at a time, so that it is still there.  Stored, or added to what is there.
-    void compute(Range mine, bool adds) const {
+    template <bool PAIRS = false> void compute(Range mine, bool adds) const {
+        constexpr int SIZE = PIECE / HALVED<PAIRS>;
         constexpr int64_t BATCH = 16, CHUNK = 28;
         alignas(64) static thread_local float sums[BATCH][PANEL * PANEL];
         for (int64_t first = mine.begin; first < mine.end; first += BATCH) {
@@ -165,8 +131,9 @@ struct WeightGradient {
                 for (int64_t u = 0; u < n; u++) {
                     const auto [p, q] = place_of(first + u);
                     for (int r = 0; r < PANEL; r += OUTER)
-                        add_outer(dy + (i * dy_panels + p) * PIECE + r, dy_panels * PIECE, x + (i * x_panels + q) * PIECE,
-                                  x_panels * PIECE, n_tiles - i < CHUNK ? n_tiles - i : CHUNK, sums[u] + r * PANEL);
+                        add_outer<PAIRS>(dy + i * dy_panels * PIECE + p * SIZE + r, dy_panels * PIECE,
+                                         x + i * x_panels * PIECE + q * SIZE, x_panels * PIECE,
+                                         n_tiles - i < CHUNK ? n_tiles - i : CHUNK, sums[u] + r * PANEL);
                 }
             for (int64_t u = 0; u < n; u++) put(first + u, sums[u], adds);
         }

@@ -1,4 +1,5 @@
-"""When the compiled decoder takes the place of the torch modules: on the CPU, in fp32, where gradients are wanted.
+"""When the compiled decoder takes the place of the torch modules: on the CPU, where gradients are wanted.  Weights are
+fp32; products are fp32 or, under autocast, bf16.
 
 What decides is asked anew at every pass, for a model may have been moved, halved, wrapped or hooked since the last one.
 `why_torch` is what does not change from pass to pass, in words.
@@ -10,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from glasshouse.model.native.function import Model
-from glasshouse.model.native.kernels import names_of, why_unavailable
+from glasshouse.model.native.kernels import names_of, why_no_bf16, why_unavailable
 
 Kernels = Literal["auto", "torch"]  # torch: never the compiled decoder
 
 
-def why_torch(model: Model) -> str | None:
-    """None where the compiled decoder would train this model, else why it does not."""
+def why_torch(model: Model, is_bf16: bool = False) -> str | None:
+    """None where the compiled decoder would train this model, with products in bf16 or not, else why it does not."""
     if model.kernels != "auto":
         return "torch kernels asked for"
     if model.device.type != "cpu":
@@ -27,16 +28,23 @@ def why_torch(model: Model) -> str | None:
         return "the compiled kernels have no windows"
     if not _has_published_weights(model):
         return "the model's weights are wrapped or added to"
-    return why_unavailable()
+    return why_no_bf16() if is_bf16 else why_unavailable()
 
 
 def is_native(model: Model, document_BT: Tensor | None) -> bool:
     """Whether this pass, plain but for documents, is the compiled decoder's."""
     if model.kernels != "auto" or not torch.is_grad_enabled() or torch.compiler.is_compiling():
         return False
-    if torch.is_autocast_enabled("cpu") or why_torch(model) is not None or _has_hooks(model):
+    if not computes_in_autocast() or why_torch(model) is not None or _has_hooks(model):
         return False
     return document_BT is None or has_unbroken_documents(document_BT)
+
+
+def computes_in_autocast() -> bool:
+    """Whether there is none on the CPU, or one whose type the compiled kernels have."""
+    if not torch.is_autocast_enabled("cpu"):
+        return True
+    return torch.get_autocast_dtype("cpu") == torch.bfloat16 and why_no_bf16() is None
 
 
 def has_unbroken_documents(document_BT: Tensor) -> bool:

@@ -3,6 +3,8 @@
 // Tokens are taken in groups of whole rows, so that what lies between two steps stays in the last-level cache; within a
 // group threads share tiles, rows and pieces of gradients, and meet at barriers.  Every number is summed in an order
 // that depends on the shapes alone: the same bits on any number of threads.
+// In bf16 the factors of every product with weights are rounded; the residual stream, norms, attention, all sums and all
+// gradients stay fp32.
 // Kept for the backward pass: for each layer its input, raw q k v, the heads' answers, the middle of the residual
 // stream, gates and values.  Norms, SwiGLU and softmax are made again: that is cheaper than to keep them.
 // The Python side (function.py) checks every pointer, size and id: here nothing is.
@@ -15,7 +17,7 @@ struct Layer {
 };
 
 struct Decoder {
-    int64_t n_layers, d_model, n_heads, n_kv_heads, d_head, d_ff, n_vocab;
+    int64_t n_layers, d_model, n_heads, n_kv_heads, d_head, d_ff, n_vocab, is_bf16;
     float *embedding, *final_norm;
     const Layer *layers;
     const float *cos, *sin;  // [position][d_head], sin with the sign of the half turn
@@ -173,8 +175,8 @@ struct Pass {
         const auto part = [&](const Matrix &from, float *to) {
             for (int64_t p = 0; p < (IS_BACKWARD ? from.in() : from.out()); p++)
                 if (number++ % n_threads == thread) {
-                    if (IS_BACKWARD) from.pack_inputs(p, to);
-                    else from.pack_outputs(p, to);
+                    if (IS_BACKWARD) m.is_bf16 ? from.pack_inputs<true>(p, to) : from.pack_inputs(p, to);
+                    else m.is_bf16 ? from.pack_outputs<true>(p, to) : from.pack_outputs(p, to);
                 }
         };
         for (size_t l = 0; l < weights.size(); l++) {
@@ -203,8 +205,22 @@ struct Pass {
     }
     float *last(const Group &g) const { return g.kept + m.n_layers * g.n_tiles * PIECE * w.kept_in_layer(); }
 
+    // c (=, +=) a b for up to BLOCK tiles; `room` is for a, rounded.
+    template <bool ADDS, class Then = Nothing>
+    void times(const float *a, int64_t a_panels, const float *packed, int64_t n_out, float *c, int64_t n, float *room,
+               const Then &then = {}) const {
+        if (!m.is_bf16) return multiply<ADDS>(a, a_panels, packed, n_out, c, n, then);
+        pair_columns(a, n * a_panels * PIECE, room);
+        multiply<ADDS, true>(room, a_panels, packed, n_out, c, n, then);
+    }
+    int64_t rounded_size() const {
+        int64_t widest = 0;
+        for (int64_t width : {w.d, w.qkv, w.heads, 2 * w.ff}) widest = width > widest ? width : widest;
+        return m.is_bf16 ? BLOCK * PIECE / 2 * widest : 0;
+    }
+
     int64_t room_of_thread(bool is_backward) const {
-        const int64_t forward = BLOCK * PIECE * (w.d + w.ff);
+        const int64_t forward = BLOCK * PIECE * (w.d + w.ff) + rounded_size();
         const int64_t attention = is_backward ? attention_backward_room(heads) : attention_room(heads);
         return (forward > attention ? forward : attention) + 1024;
     }
@@ -245,27 +261,28 @@ struct Forward : Pass {
             write_features(x, w.d, t, 0, m.d_model, m.embedding + id[t] * m.d_model);
     }
 
-    void project_qkv(const Group &g, Range tiles, int64_t l, float *normal) const {
+    void project_qkv(const Group &g, Range tiles, int64_t l, float *normal, float *rounded) const {
         const Kept k = kept(g, l);
         each_block(tiles, [&](int64_t i, int64_t n) {
             for (int64_t j = 0; j < n; j++)
                 normalise(k.x + (i + j) * w.d * PIECE, norm(2 * l), normal + j * w.d * PIECE, w.d, m.d_model, m.eps);
-            multiply<false>(normal, w.d, packed[l].qkv, w.qkv, k.qkv + i * w.qkv * PIECE, n);
+            times<false>(normal, w.d, packed[l].qkv, w.qkv, k.qkv + i * w.qkv * PIECE, n, rounded);
         });
         clear_padding(k.answers, w.heads, m.n_heads * m.d_head, tiles, g.n_tokens);
     }
 
-    void feed_forward(const Group &g, Range tiles, int64_t l, float *normal, float *act, float *next) const {
+    void feed_forward(const Group &g, Range tiles, int64_t l, float *normal, float *act, float *rounded,
+                      float *next) const {
         const Kept k = kept(g, l);
         each_block(tiles, [&](int64_t i, int64_t n) {
             float *middle = k.middle + i * w.d * PIECE, *gate_up = k.gate_up + i * 2 * w.ff * PIECE;
             memcpy(middle, k.x + i * w.d * PIECE, n * w.d * PIECE * sizeof(float));
-            multiply<true>(k.answers + i * w.heads * PIECE, w.heads, packed[l].o, w.d, middle, n);
+            times<true>(k.answers + i * w.heads * PIECE, w.heads, packed[l].o, w.d, middle, n, rounded);
             for (int64_t j = 0; j < n; j++)
                 normalise(middle + j * w.d * PIECE, norm(2 * l + 1), normal + j * w.d * PIECE, w.d, m.d_model, m.eps);
-            multiply<false>(normal, w.d, packed[l].gate_up, 2 * w.ff, gate_up, n, SwiGLU{gate_up, act, w.ff});
+            times<false>(normal, w.d, packed[l].gate_up, 2 * w.ff, gate_up, n, rounded, SwiGLU{gate_up, act, w.ff});
             memcpy(next + i * w.d * PIECE, middle, n * w.d * PIECE * sizeof(float));
-            multiply<true>(act, w.ff, packed[l].down, w.d, next + i * w.d * PIECE, n);
+            times<true>(act, w.ff, packed[l].down, w.d, next + i * w.d * PIECE, n, rounded);
         });
     }
 
@@ -293,10 +310,11 @@ struct Forward : Pass {
                 const Range mine = share(g.n_tiles, thread, n_threads);
                 Room room = own;
                 float *normal = room.take(BLOCK * w.d * PIECE), *act = room.take(BLOCK * w.ff * PIECE);
+                float *rounded = room.take(rounded_size());
                 embed(g, mine, m.n_layers ? kept(g, 0).x : last(g));
                 for (int64_t l = 0; l < m.n_layers; l++) {
                     const Heads h = heads_of(l);
-                    project_qkv(g, mine, l, normal);
+                    project_qkv(g, mine, l, normal, rounded);
 #pragma omp barrier
 #pragma omp for schedule(dynamic)
                     for (int64_t task = 0; task < g.n_rows * m.n_kv_heads; task++) {
@@ -304,7 +322,7 @@ struct Forward : Pass {
                         const Reader one = reader(h, g, kept(g, l).qkv, task, room);
                         attend(one, kept(g, l).answers, room);
                     }
-                    feed_forward(g, mine, l, normal, act, l + 1 < m.n_layers ? kept(g, l + 1).x : last(g));
+                    feed_forward(g, mine, l, normal, act, rounded, l + 1 < m.n_layers ? kept(g, l + 1).x : last(g));
                 }
                 finish(g, mine, normal, hidden);
             }
@@ -361,29 +379,30 @@ struct Backward : Pass {
     }
 
     // From dx[0], of a layer's output, to dx[1], of its middle.
-    void feed_forward(const Group &g, Range tiles, int64_t l, float *gradient, const Between &b) const {
+    void feed_forward(const Group &g, Range tiles, int64_t l, float *gradient, float *rounded, const Between &b) const {
         const Kept k = kept(g, l);
         each_block(tiles, [&](int64_t i, int64_t n) {
             float *act = b.act + i * w.ff * PIECE, *d_gate_up = b.d_gate_up + i * 2 * w.ff * PIECE;
-            multiply<false>(b.dx[0] + i * w.d * PIECE, w.d, packed[l].down, w.ff, act, n,
-                            SwiGLUBackward{k.gate_up + i * 2 * w.ff * PIECE, act, d_gate_up, w.ff});
-            multiply<false>(d_gate_up, 2 * w.ff, packed[l].gate_up, w.d, gradient, n);
+            times<false>(b.dx[0] + i * w.d * PIECE, w.d, packed[l].down, w.ff, act, n, rounded,
+                         SwiGLUBackward{k.gate_up + i * 2 * w.ff * PIECE, act, d_gate_up, w.ff});
+            times<false>(d_gate_up, 2 * w.ff, packed[l].gate_up, w.d, gradient, n, rounded);
             for (int64_t j = 0; j < n; j++) {
                 const int64_t at = (i + j) * w.d * PIECE;
                 normalise_backward(k.middle + at, norm(2 * l + 1), gradient + j * w.d * PIECE, b.dx[0] + at,
                                    b.dx[1] + at, b.normal_2 + at, b.dw_post + (i + j) * w.d * PANEL, w.d, m.d_model,
                                    m.eps);
             }
-            multiply<false>(b.dx[1] + i * w.d * PIECE, w.d, packed[l].o, w.heads, b.d_answers + i * w.heads * PIECE, n);
+            times<false>(b.dx[1] + i * w.d * PIECE, w.d, packed[l].o, w.heads, b.d_answers + i * w.heads * PIECE, n,
+                         rounded);
         });
         clear_padding(b.d_qkv, w.qkv, (m.n_heads + 2 * m.n_kv_heads) * m.d_head, tiles, g.n_tokens);
     }
 
     // From dx[1] to dx[2], of the layer's input.
-    void project_qkv(const Group &g, Range tiles, int64_t l, float *gradient, const Between &b) const {
+    void project_qkv(const Group &g, Range tiles, int64_t l, float *gradient, float *rounded, const Between &b) const {
         const Kept k = kept(g, l);
         each_block(tiles, [&](int64_t i, int64_t n) {
-            multiply<false>(b.d_qkv + i * w.qkv * PIECE, w.qkv, packed[l].qkv, w.d, gradient, n);
+            times<false>(b.d_qkv + i * w.qkv * PIECE, w.qkv, packed[l].qkv, w.d, gradient, n, rounded);
             for (int64_t j = 0; j < n; j++) {
                 const int64_t at = (i + j) * w.d * PIECE;
                 normalise_backward(k.x + at, norm(2 * l), gradient + j * w.d * PIECE, b.dx[1] + at, b.dx[2] + at,
@@ -392,11 +411,24 @@ struct Backward : Pass {
         });
     }
 
+    // In bf16: what gradients of weights are made of, in pairs of tokens.  Nothing else is made of it any more, so each
+    // takes its own place; the heads' answers are kept, and take that of their gradient.
+    void pair(const Group &g, Range tiles, int64_t l, const Between &b) const {
+        const auto each = [&](const float *from, int64_t n_panels, float *to) {
+            for (int64_t i = tiles.begin; i < tiles.end; i++)
+                pair_tokens(from + i * n_panels * PIECE, n_panels, to + i * n_panels * PIECE);
+        };
+        each(b.d_qkv, w.qkv, b.d_qkv), each(b.normal_1, w.d, b.normal_1);
+        each(b.dx[1], w.d, b.dx[1]), each(kept(g, l).answers, w.heads, b.d_answers);
+        each(b.d_gate_up, 2 * w.ff, b.d_gate_up), each(b.normal_2, w.d, b.normal_2);
+        each(b.dx[0], w.d, b.dx[0]), each(b.act, w.ff, b.act);
+    }
+
     // This thread's share of a layer's four matrices.
     void weight_gradients(const Group &g, int64_t l, int thread, bool adds, const Between &b) const {
         const WeightGradient products[] = {
             {b.d_qkv, w.qkv, b.normal_1, w.d, g.n_tiles, gradients[l].qkv},
-            {b.dx[1], w.d, kept(g, l).answers, w.heads, g.n_tiles, gradients[l].o},
+            {b.dx[1], w.d, m.is_bf16 ? b.d_answers : kept(g, l).answers, w.heads, g.n_tiles, gradients[l].o},
             {b.d_gate_up, 2 * w.ff, b.normal_2, w.d, g.n_tiles, gradients[l].gate_up},
             {b.dx[0], w.d, b.act, w.ff, g.n_tiles, gradients[l].down},
         };
@@ -405,7 +437,8 @@ struct Backward : Pass {
         const Range mine = share(all, thread, n_threads);
         for (const WeightGradient &p : products) {
             const int64_t begin = mine.begin - before, end = mine.end - before;
-            p.compute({begin > 0 ? begin : 0, end < p.units() ? end : p.units()}, adds);
+            const Range units{begin > 0 ? begin : 0, end < p.units() ? end : p.units()};
+            m.is_bf16 ? p.compute<true>(units, adds) : p.compute(units, adds);
             before += p.units();
         }
     }
@@ -452,13 +485,13 @@ struct Backward : Pass {
                 const bool adds = number > 0;
                 Between b = all;
                 Room room = own;
-                float *gradient = room.take(BLOCK * w.d * PIECE);
+                float *gradient = room.take(BLOCK * w.d * PIECE), *rounded = room.take(rounded_size());
                 begin(g, mine, d_hidden, gradient, b);
 #pragma omp barrier
                 norm_gradient(b.dw_input, w.d * PANEL, g.n_tiles, m.d_model, d.final_norm, adds, columns);
                 for (int64_t l = m.n_layers; l-- > 0;) {
                     const Heads h = heads_of(l);
-                    feed_forward(g, mine, l, gradient, b);
+                    feed_forward(g, mine, l, gradient, rounded, b);
 #pragma omp barrier
 #pragma omp for schedule(dynamic)
                     for (int64_t task = 0; task < g.n_rows * m.n_kv_heads; task++) {
@@ -466,7 +499,8 @@ struct Backward : Pass {
                         const Reader one = reader(h, g, kept(g, l).qkv, task, room);
                         attend_backward(one, b.d_answers, b.d_qkv, b.dw_heads + task * 2 * h.head(), room);
                     }
-                    project_qkv(g, mine, l, gradient, b);
+                    project_qkv(g, mine, l, gradient, rounded, b);
+                    if (m.is_bf16) pair(g, mine, l, b);
 #pragma omp barrier
                     weight_gradients(g, l, thread, adds, b);
                     const Layer &to = d.layers[l];
@@ -492,6 +526,7 @@ struct Backward : Pass {
 
 // Sizes are in floats.  `keeps` is what `forward` fills and `backward` reads.
 extern "C" {
+int32_t multiplies_pairs() { return MULTIPLIES_PAIRS; }
 int64_t kept_size(const Decoder *model, const Rows *rows) {
     const Sizes sizes(*model, *rows);
     return sizes.n_groups * tiles(sizes.group_rows * rows->n_time) * sizes.kept(*model) * PIECE;

@@ -1,7 +1,7 @@
 """The decoder as one function of autograd: hidden states by C++, and the gradient of every weight.
 
 Shapes: B rows, T tokens, D model, H head.  fp32 on the CPU; equal to the torch modules to rounding, and to itself to
-the bit on any number of threads.
+the bit on any number of threads.  Under autocast the products with weights are of bf16, and only they.
 Left out: second derivatives, taps, caches, positions other than 0 to T - 1, gradients of RoPE's tables.
 """
 
@@ -76,7 +76,8 @@ class _Decoder(torch.autograd.Function):
         sin_TH: Tensor, *weights: Tensor,
     ) -> Tensor:  # fmt: skip
         kernels, n_threads = library(), torch.get_num_threads()
-        decoder, _layers = described(config, weights, cos_TH, sin_TH)
+        ctx.is_bf16 = torch.is_autocast_enabled("cpu")
+        decoder, _layers = described(config, weights, cos_TH, sin_TH, ctx.is_bf16)
         rows = _rows(ids_BT, start_BT)
         kept = block.borrow(kernels.kept_size(ctypes.byref(decoder), ctypes.byref(rows)))
         room = _room(decoder, rows, n_threads)
@@ -96,8 +97,8 @@ class _Decoder(torch.autograd.Function):
         ids_BT, start_BT, cos_TH, sin_TH, kept, *weights = ctx.saved_tensors
         kernels, n_threads = library(), torch.get_num_threads()
         gradients = [torch.empty_like(weight) for weight in weights]
-        decoder, _layers = described(ctx.config, weights, cos_TH, sin_TH)
-        gradient, _gradient_layers = described(ctx.config, gradients, cos_TH, sin_TH)
+        decoder, _layers = described(ctx.config, weights, cos_TH, sin_TH, ctx.is_bf16)
+        gradient, _gradient_layers = described(ctx.config, gradients, cos_TH, sin_TH, ctx.is_bf16)
         rows = _rows(ids_BT, start_BT)
         room = _room(decoder, rows, n_threads)
         d_hidden = grads[0].contiguous()

@@ -26,7 +26,10 @@ class Layer(ctypes.Structure):
 
 class Decoder(ctypes.Structure):
     _fields_ = [
-        *[(n, ctypes.c_int64) for n in ("n_layers", "d_model", "n_heads", "n_kv_heads", "d_head", "d_ff", "n_vocab")],
+        *[
+            (n, ctypes.c_int64)
+            for n in ("n_layers", "d_model", "n_heads", "n_kv_heads", "d_head", "d_ff", "n_vocab", "is_bf16")
+        ],
         *[(n, ctypes.c_void_p) for n in ("embedding", "final_norm", "layers", "cos", "sin")],
         ("eps", ctypes.c_float),
     ]
@@ -45,7 +48,9 @@ def names_of(config: ModelConfig) -> list[str]:
     return ["embed_tokens.weight", "norm.weight", *layers]
 
 
-def described(config: ModelConfig, tensors: Sequence[Tensor], cos_TH: Tensor, sin_TH: Tensor) -> tuple[Decoder, object]:
+def described(
+    config: ModelConfig, tensors: Sequence[Tensor], cos_TH: Tensor, sin_TH: Tensor, is_bf16: bool
+) -> tuple[Decoder, object]:
     """`tensors` in the order of `names_of`: weights or their gradients.  The second is memory the first points into."""
     pointers = iter([tensor.data_ptr() for tensor in tensors])
     embedding, final_norm = next(pointers), next(pointers)
@@ -58,8 +63,8 @@ def described(config: ModelConfig, tensors: Sequence[Tensor], cos_TH: Tensor, si
     ])  # fmt: skip
     decoder = Decoder(
         config.n_layers, config.d_model, config.n_heads, config.n_kv_heads, config.d_head, config.d_ff,
-        config.vocab_size, embedding, final_norm, ctypes.addressof(layers), cos_TH.data_ptr(), sin_TH.data_ptr(),
-        config.norm_eps,
+        config.vocab_size, is_bf16, embedding, final_norm, ctypes.addressof(layers), cos_TH.data_ptr(),
+        sin_TH.data_ptr(), config.norm_eps,
     )  # fmt: skip
     return decoder, layers
 
@@ -74,6 +79,7 @@ def library() -> ctypes.CDLL:
     loaded.forward.argtypes = [model, rows, memory, memory, memory, number]
     loaded.backward.argtypes = [model, model, rows, memory, memory, memory, number]
     loaded.forward.restype = loaded.backward.restype = None
+    loaded.multiplies_pairs.restype = number
     return loaded
 
 
@@ -85,3 +91,11 @@ def why_unavailable() -> str | None:
     except NativeError as error:
         return str(error)
     return None
+
+
+@cache
+def why_no_bf16() -> str | None:
+    """None where the compiled kernels compute products in bf16, and are the faster for it, else why they do not."""
+    if why_unavailable() is not None or library().multiplies_pairs():
+        return why_unavailable()
+    return "the compiled kernels compute in bf16 where the processor multiplies it (avx512_bf16), and this one does not"

@@ -5,12 +5,13 @@
 //   entropy                        H = ln sum e^x - sum p x          dH / dx = -p (ln p + H)
 // A chunk of tokens at a time: threads share its tiles for logits and the hidden states' gradient, then meet, and share
 // the head's gradient by pieces.  The order of every sum depends on the shapes alone.
+// In bf16 the factors of the three products are rounded; logits, softmax and all sums stay fp32.
 
 #include <omp.h>
 #include "tiles.h"
 
 struct Head {
-    int64_t n_tokens, d_model, n_vocab;
+    int64_t n_tokens, d_model, n_vocab, is_bf16;
     const float *hidden;    // [M][D]
     float *weight;          // [V][D]
     const int64_t *target;  // [M]
@@ -30,7 +31,7 @@ struct Pass {
     const int n_threads;
     const int64_t d, v, n_tiles, chunk;
     Matrix weight, gradient;
-    float *across, *natural, *x, *error, *dx;
+    float *across, *natural, *x, *error, *dx, *rounded;
 
     Pass(const Head &h, int n_threads)
         : h(h), n_threads(n_threads), d(panels(h.d_model)), v(panels(h.n_vocab)), n_tiles(tiles(h.n_tokens)),
@@ -45,16 +46,20 @@ struct Pass {
         return chosen < n_tiles ? chosen : n_tiles;
     }
 
-    int64_t room() const { return 2 * weight.size() + chunk * PIECE * (2 * d + v) + 256; }
+    int64_t rounded_size() const { return h.is_bf16 ? BLOCK * PIECE / 2 * (d > v ? d : v) : 0; }  // of a thread
+    int64_t room() const {
+        return 2 * weight.size() + chunk * PIECE * (2 * d + v) + n_threads * rounded_size() + 256;
+    }
 
     // Logits of n tiles, and the largest of each row.
-    void logits(const float *x, float *to, int64_t n, float *peak) const {
+    template <bool PAIRS> void logits(const float *x, float *to, int64_t n, float *peak) const {
         F32 most[BLOCK * TILE];
         for (int64_t r = 0; r < n * TILE; r++) most[r] = splat(-INFINITY);
         for (int64_t p = 0; p < v; p++)
             for (int64_t i = 0; i < n; i++) {
                 float *piece = to + (i * v + p) * PIECE;
-                times_panel<false>(x + i * d * PIECE, across + p * d * PANEL * PANEL, piece, d);
+                times_panel<false, PAIRS>(x + i * d * (PIECE / HALVED<PAIRS>),
+                                          across + p * d * (PANEL * PANEL / HALVED<PAIRS>), piece, d);
                 for (int64_t f = h.n_vocab - p * PANEL; f < PANEL; f++)
                     for (int r = 0; r < TILE; r++) piece[r * PANEL + f] = -INFINITY;  // beyond the vocabulary
                 for (int r = 0; r < TILE; r++) {
@@ -123,52 +128,67 @@ struct Pass {
     }
 
     // Up to BLOCK tiles from number `begin` + i on; i counts those of the chunk.
-    void tiles_of(int64_t begin, int64_t i, int64_t n) const {
+    template <bool PAIRS> void tiles_of(int64_t begin, int64_t i, int64_t n, float *rounded) const {
         float peak[BLOCK * TILE], factor[BLOCK * TILE], cooling[TILE];
         float *own = x + i * d * PIECE, *logit = error + i * v * PIECE, *back = dx + i * d * PIECE;
         const int64_t first = (begin + i) * TILE;
+        const auto factors = [&](const float *m, int64_t n_panels) -> const float * {
+            if (!PAIRS) return m;
+            pair_columns(m, n * n_panels * PIECE, rounded);
+            return rounded;
+        };
         for (float &c : cooling) c = 1.0f / h.temperature;
         memset(own, 0, n * d * PIECE * sizeof(float));
         for (int64_t t = 0; t < n * TILE && first + t < h.n_tokens; t++)
             write_features(own, d, t, 0, h.d_model, h.hidden + (first + t) * h.d_model);
         if (h.temperature != 1.0f)
             for (int64_t j = 0; j < n; j++) scale(own + j * d * PIECE, cooling);
-        logits(own, logit, n, peak);
+        logits<PAIRS>(factors(own, d), logit, n, peak);
         for (int64_t j = 0; j < n; j++)
             soften(logit + j * v * PIECE, peak + j * TILE, first + j * TILE, factor + j * TILE);
         if (!h.d_logp) return;
-        multiply<false>(logit, v, natural, d, back, n);
+        multiply<false, PAIRS>(factors(logit, v), v, natural, d, back, n);
         for (int64_t j = 0; j < n; j++) {
             scale(own + j * d * PIECE, factor + j * TILE), scale(back + j * d * PIECE, factor + j * TILE);
             if (h.temperature != 1.0f) scale(back + j * d * PIECE, cooling);
         }
         for (int64_t t = 0; t < n * TILE && first + t < h.n_tokens; t++)
             read_features(back, d, t, 0, h.d_model, h.d_hidden + (first + t) * h.d_model);
+        for (int64_t j = 0; PAIRS && j < n; j++) {
+            pair_tokens(own + j * d * PIECE, d, own + j * d * PIECE);
+            pair_tokens(logit + j * v * PIECE, v, logit + j * v * PIECE);
+        }
+    }
+
+    // Panels of the head, the tokens chunk by chunk, within a parallel region.
+    template <bool PAIRS> void go_on(int thread) const {
+        const Range out = share(v, thread, n_threads), in = share(d, thread, n_threads);
+        for (int64_t p = out.begin; p < out.end; p++) weight.pack_outputs<PAIRS>(p, across);
+        for (int64_t p = in.begin; p < in.end && h.d_logp; p++) weight.pack_inputs<PAIRS>(p, natural);
+#pragma omp barrier
+        for (int64_t begin = 0; begin < n_tiles; begin += chunk) {
+            const int64_t n = n_tiles - begin < chunk ? n_tiles - begin : chunk;
+            const Range mine = share(n, thread, n_threads);
+            for (int64_t i = mine.begin; i < mine.end; i += BLOCK)
+                tiles_of<PAIRS>(begin, i, mine.end - i < BLOCK ? mine.end - i : BLOCK, rounded + thread * rounded_size());
+#pragma omp barrier  // a thread's share of the next chunk may be what another still works on
+            if (!h.d_logp) continue;
+            const WeightGradient product{error, v, x, d, n, gradient};
+            product.compute<PAIRS>(share(product.units(), thread, n_threads), begin > 0);
+#pragma omp barrier
+        }
     }
 
     void go(float *scratch) {
         Room room{scratch};
         across = room.take(weight.size()), natural = room.take(weight.size());
         x = room.take(chunk * d * PIECE), dx = room.take(chunk * d * PIECE), error = room.take(chunk * v * PIECE);
+        rounded = room.take(n_threads * rounded_size());
 #pragma omp parallel num_threads(n_threads)
         {
-            const int thread = omp_get_thread_num();
             flush_denormals();
-            const Range out = share(v, thread, n_threads), in = share(d, thread, n_threads);
-            for (int64_t p = out.begin; p < out.end; p++) weight.pack_outputs(p, across);
-            for (int64_t p = in.begin; p < in.end && h.d_logp; p++) weight.pack_inputs(p, natural);
-#pragma omp barrier
-            for (int64_t begin = 0; begin < n_tiles; begin += chunk) {
-                const int64_t n = n_tiles - begin < chunk ? n_tiles - begin : chunk;
-                const Range mine = share(n, thread, n_threads);
-                for (int64_t i = mine.begin; i < mine.end; i += BLOCK)
-                    tiles_of(begin, i, mine.end - i < BLOCK ? mine.end - i : BLOCK);
-#pragma omp barrier  // a thread's share of the next chunk may be what another still works on
-                if (!h.d_logp) continue;
-                const WeightGradient product{error, v, x, d, n, gradient};
-                product.compute(share(product.units(), thread, n_threads), begin > 0);
-#pragma omp barrier
-            }
+            if (h.is_bf16) go_on<true>(omp_get_thread_num());
+            else go_on<false>(omp_get_thread_num());
         }
     }
 };

@@ -16,11 +16,12 @@ from torch import Tensor
 from glasshouse.core.errors import ConfigError
 from glasshouse.core.native import is_available
 from glasshouse.core.native import library as build
+from glasshouse.model.native import computes_in_autocast
 
 
 class _Head(ctypes.Structure):
     _fields_ = [
-        *[(name, ctypes.c_int64) for name in ("n_tokens", "d_model", "n_vocab")],
+        *[(name, ctypes.c_int64) for name in ("n_tokens", "d_model", "n_vocab", "is_bf16")],
         *[(name, ctypes.c_void_p) for name in ("hidden", "weight", "target")],
         ("temperature", ctypes.c_float),
         *[(name, ctypes.c_void_p) for name in ("d_logp", "d_entropy", "logp", "entropy", "d_hidden", "d_weight")],
@@ -36,16 +37,21 @@ def _library() -> ctypes.CDLL:
 
 
 def is_native(hidden_MD: Tensor, head_weight_VD: Tensor) -> bool:
-    """fp32 on the CPU, at least one target, and a library.  A model trained by torch alone does not ask."""
+    """fp32 on the CPU, at least one target, and a library.  A model trained by torch alone does not ask.
+
+    Under autocast the products are of bf16, where the processor has them.
+    """
     is_plain = all(t.device.type == "cpu" and t.dtype == torch.float32 for t in (hidden_MD, head_weight_VD))
-    is_eager = not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
+    is_eager = not torch.compiler.is_compiling() and computes_in_autocast()
     return is_plain and is_eager and hidden_MD.shape[0] > 0 and is_available(_library)
 
 
 def loss_and_gradients(hidden_MD: Tensor, head_weight_VD: Tensor, targets_M: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(sum of -ln p, its gradient by the hidden states, by the head)."""
     pull_M = torch.full((len(targets_M),), -1.0)
-    logp_M, _, d_hidden_MD, d_head_VD = _run(hidden_MD, head_weight_VD, targets_M, 1.0, False, (pull_M, None))
+    logp_M, _, d_hidden_MD, d_head_VD = _run(
+        hidden_MD, head_weight_VD, targets_M, 1.0, False, (pull_M, None), is_bf16=torch.is_autocast_enabled("cpu")
+    )
     return -logp_M.sum(), d_hidden_MD, d_head_VD
 
 
@@ -67,8 +73,10 @@ class _LogProbabilities(torch.autograd.Function):
         ctx: Any, hidden_MD: Tensor, head_weight_VD: Tensor, targets_M: Tensor, temperature: float, has_entropy: bool
     ) -> Tensor:
         ctx.save_for_backward(hidden_MD, head_weight_VD, targets_M)
-        ctx.temperature, ctx.has_entropy = temperature, has_entropy
-        logp_M, entropy_M, _, _ = _run(hidden_MD, head_weight_VD, targets_M, temperature, has_entropy, None)
+        ctx.temperature, ctx.has_entropy, ctx.is_bf16 = temperature, has_entropy, torch.is_autocast_enabled("cpu")
+        logp_M, entropy_M, _, _ = _run(
+            hidden_MD, head_weight_VD, targets_M, temperature, has_entropy, None, is_bf16=ctx.is_bf16
+        )
         return torch.stack((logp_M, entropy_M))
 
     @staticmethod
@@ -79,14 +87,14 @@ class _LogProbabilities(torch.autograd.Function):
         given = (d_logp_M, d_entropy_M if ctx.has_entropy else None)
         hidden_MD, head_weight_VD, targets_M = ctx.saved_tensors
         _, _, d_hidden_MD, d_head_VD = _run(
-            hidden_MD, head_weight_VD, targets_M, ctx.temperature, ctx.has_entropy, given
+            hidden_MD, head_weight_VD, targets_M, ctx.temperature, ctx.has_entropy, given, is_bf16=ctx.is_bf16
         )
         return d_hidden_MD, d_head_VD, None, None, None
 
 
 def _run(
     hidden_MD: Tensor, head_weight_VD: Tensor, targets_M: Tensor, temperature: float, has_entropy: bool,
-    gradients: tuple[Tensor, Tensor | None] | None,
+    gradients: tuple[Tensor, Tensor | None] | None, *, is_bf16: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """(log-probabilities, entropies, gradient by hidden, by head); the last two are empty without `gradients`."""
     hidden_MD, weight_VD = hidden_MD.detach().contiguous(), head_weight_VD.detach().contiguous()
@@ -97,10 +105,10 @@ def _run(
     d_logp, d_entropy = (None, None) if gradients is None else gradients
     d_hidden_MD, d_weight_VD = (torch.empty_like(t) if gradients else t.new_empty(0) for t in (hidden_MD, weight_VD))
     head = _Head(
-        n_tokens, d_model, n_vocab, hidden_MD.data_ptr(), weight_VD.data_ptr(), targets_M.data_ptr(), temperature,
-        None if d_logp is None else d_logp.data_ptr(), None if d_entropy is None else d_entropy.data_ptr(),
-        logp_M.data_ptr(), entropy_M.data_ptr() if has_entropy else None, d_hidden_MD.data_ptr(),
-        d_weight_VD.data_ptr(),
+        n_tokens, d_model, n_vocab, is_bf16, hidden_MD.data_ptr(), weight_VD.data_ptr(), targets_M.data_ptr(),
+        temperature, None if d_logp is None else d_logp.data_ptr(),
+        None if d_entropy is None else d_entropy.data_ptr(), logp_M.data_ptr(),
+        entropy_M.data_ptr() if has_entropy else None, d_hidden_MD.data_ptr(), d_weight_VD.data_ptr(),
     )  # fmt: skip
     kernels, n_threads = _library(), torch.get_num_threads()
     room = torch.empty(kernels.head_room(head, n_threads))

@@ -8,7 +8,7 @@
 // Every matrix is computed by one thread from start to end, in one order: no waiting, the same bits on any number of them.
 
 #include <omp.h>
-#include "pairs.h"
+#include "tiles.h"
 
 struct Stack {
     int64_t n, rows, columns, n_iterations, is_bf16;  // n matrices [rows][columns], overwritten
@@ -32,9 +32,9 @@ struct Shape {
     int64_t room() const { return 2 * x() + 2 * gram() + across() + 2 * factor() + 128; }
 };
 
-// PAIRS: factors are rounded to bf16, and PANEL of them lie in WIDTH floats.
+// PAIRS: factors are rounded to bf16; PANEL of them lie in WIDTH floats.
 template <bool PAIRS> struct Iteration {
-    static constexpr int WIDTH = PAIRS ? PANEL / 2 : PANEL;
+    static constexpr int WIDTH = PANEL / HALVED<PAIRS>;
     const Stack &s;
     const Shape w;
     float *x, *next, *gram, *square, *across, *left_room, *right_room;
@@ -50,16 +50,13 @@ template <bool PAIRS> struct Iteration {
     // m as the left factor of a product: pairs along its columns.
     const float *left(const float *m, int64_t n_panels) const {
         if (!PAIRS) return m;
-        for (int64_t i = 0; i < n_panels * w.padded * PANEL; i += LANES) store(left_room + i / 2, to_bf16(load<F32>(m + i)));
+        pair_columns(m, n_panels * w.padded * PANEL, left_room);
         return left_room;
     }
     // m as the right one: pairs along its rows.
     const float *right(const float *m, int64_t n_panels) const {
         if (!PAIRS) return m;
-        for (int64_t row = 0; row < n_panels * w.padded; row += 2)
-            for (int v = 0; v < PANEL; v += LANES)
-                store(right_room + row / 2 * PANEL + v,
-                      paired(load<F32>(m + row * PANEL + v), load<F32>(m + (row + 1) * PANEL + v)));
+        pair_rows(m, n_panels * w.padded, right_room);
         return right_room;
     }
 
@@ -76,9 +73,7 @@ template <bool PAIRS> struct Iteration {
     }
 
     void product(const float *left, int64_t tile, const float *right, float *to, int64_t n_panels) const {
-        left += tile * TILE * WIDTH;
-        if (PAIRS) times_pairs(left, right, to, n_panels, w.padded * WIDTH);
-        else times_panel<false>(left, right, to, n_panels, w.padded * WIDTH);
+        times_panel<false, PAIRS>(left + tile * TILE * WIDTH, right, to, n_panels, w.padded * WIDTH);
     }
 
     // left times right, symmetric: the tiles that reach the diagonal or lie below it, then their mirror image.

@@ -87,7 +87,10 @@ def figures(case: Case) -> list[Figure]:
     peak, flops = max(peaks), flops_of(case, batch)
     share, torch_share = (flops / statistics.median(seconds[way]) / peak for way in (NATIVE, TORCH))
     wants_share = case.shape.d_model >= 384
-    print(f"{case.what}: {speed}", flush=True)
+    print(
+        f"{case.what}: " + ", ".join(f"{way.kernels}{' in bf16' * way.is_bf16} {n:,}" for way, n in speed.items()),
+        flush=True,
+    )
     found = [
         Figure(f"{case.what}: tokens/s of a step, native against torch (median of paired rounds)",
                ratio(seconds, TORCH, NATIVE), "x"),

@@ -26,6 +26,7 @@ def print_diagnosis() -> None:
 
 def _kernels() -> Iterator[Finding]:
     from glasshouse.infer.native import why_unavailable as why_no_inference
+    from glasshouse.model.native import why_no_bf16
     from glasshouse.model.native import why_unavailable as why_no_training
 
     if why := why_no_training() or why_no_inference():
@@ -33,4 +34,5 @@ def _kernels() -> Iterator[Finding]:
             "kernels", f"not available: {why}", "optional: training and answering on CPU run on torch, slower"
         )
     else:
-        yield Finding("kernels", "C++ kernels for training and answering on CPU work")
+        in_bf16 = "training in bf16 too" if why_no_bf16() is None else "training in fp32 alone"
+        yield Finding("kernels", f"C++ kernels for training and answering on CPU work, {in_bf16}")

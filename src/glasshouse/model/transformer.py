@@ -188,7 +188,7 @@ class Decoder(nn.Module):
 class Transformer(nn.Module):
     """`Transformer(config)` holds fresh weights from `seed`; `seed=None` leaves them unset, for a loader to fill.
 
-    `kernels`: training in fp32 on CPU runs the compiled decoder (`native`) unless this says "torch".
+    `kernels`: training on CPU runs the compiled decoder (`native`) unless this says "torch".
     """
 
     kernels: Kernels | Literal["compiled"] = "auto"

@@ -3,7 +3,7 @@
 Shapes: B rows, T tokens, D model, V vocabulary, M counted targets.  Units: nats.
 The head is computed only where a target counts, a chunk of targets at a time, and each chunk once more in the backward
 pass, so that memory does not grow with the number of targets.  (`cross_entropy` makes its gradient in the forward pass;
-here each token's gradient is scaled by what a loss makes of it later, so that cannot be.)  In fp32 on CPU `native` does
+here each token's gradient is scaled by what a loss makes of it later, so that cannot be.)  On CPU `native` does
 the same in C++.
 """
 

@@ -3,7 +3,7 @@
 Shapes: M targets, D model, V vocabulary.  Units: nats.
 The loss is a sum and its gradient linear in what comes from above, so both gradients can be made while a chunk of
 logits is still in cache, and scaled in the backward pass.  On one CPU core, 2,048 targets of 4,096 classes and width
-160: 305 ms by `F.cross_entropy`, 157 ms so, and 67 MB less memory.  In fp32 on CPU the same in C++ (`native`): 922
+160: 305 ms by `F.cross_entropy`, 157 ms so, and 67 MB less memory.  On CPU the same in C++ (`native`): 922
 targets of width 128, 47 ms so, 34 ms there.  Under autocast the products are of its type, probabilities and sums fp32;
 with a compiled model what lies between the products is compiled too.  Left out: second derivatives.
 """

@@ -26,7 +26,7 @@ class TrainConfig(Config):
     recompute: float = Field(default=0.0, ge=0, le=1)  # share of layers computed again in backward, to save memory
     recompute_keeps: Keeps = "input"  # of these layers; "products": attention and every second product too
     compile: CompileMode = "auto"
-    kernels: Kernels = "auto"  # on CPU in fp32 the C++ ones where they can be built; "torch": never
+    kernels: Kernels = "auto"  # on CPU the C++ ones where they can be built; "torch": never
     eval_every: int | None = Field(default=None, gt=0)  # steps; the end is always evaluated
     sample_at: tuple[float, ...] = (0.0, 0.05, 0.2, 0.5, 1.0)  # shares of the run
     checkpoint_every_s: float | None = Field(default=60.0, ge=0)

@@ -16,7 +16,8 @@ from torch import Tensor
 from glasshouse.batch import Batch
 from glasshouse.objective import LanguageModel, LossOutput, Objective
 
-# auto: bf16 on CUDA, fp32 on CPU (bf16 is slower there).  fp8: bf16 with the products of the layers in 8 bits
+# auto: bf16 on CUDA, fp32 on CPU.  bf16 on a CPU pays where it multiplies it: the C++ kernels do then.  fp8: bf16 with
+# the products of the layers in 8 bits
 Precision = Literal["auto", "fp32", "bf16", "fp8"]
 
 

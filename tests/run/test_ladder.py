@@ -7,7 +7,7 @@ import pytest
 from glasshouse.core.errors import ConfigError
 from glasshouse.core.files import read_json
 from glasshouse.core.rundir import RunDirectory
-from glasshouse.core.terminal import Terminal
+from glasshouse.core.terminal import Terminal, format_count
 from glasshouse.plan import read_fit
 from glasshouse.report import render_ladder
 from glasshouse.run import ladder as module
@@ -58,7 +58,10 @@ def test_a_ladder_cut_off_goes_on_to_its_prediction_and_truth(tmp_path: Path, mo
     assert read_fit(tmp_path / "ladder").origin.startswith("a ladder of")
     page = render_ladder(RunDirectory(tmp_path / "ladder")).read_text()
     assert f"{record['truth']['loss']:.3f}" in page
-    assert "<svg" in page
+    drawn = page[page.index("<svg") : page.index("</svg>")]
+    tokens = [format_count(n) for n in sorted({entry["rung"]["tokens"] for entry in record["rungs"]})]
+    places = [drawn.rindex(f">{n}</text>") for n in tokens]  # the legend, from few to many
+    assert places == sorted(places) and "#000" not in drawn  # readable on a dark page too
 
 
 def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path) -> None:

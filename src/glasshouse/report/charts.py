@@ -33,6 +33,10 @@ CONFIG: dict[str, Any] = {
         "titlePadding": 8,
     },
     "axisX": {"grid": False},
+    "legend": {
+        "labelColor": "var(--soft)", "titleColor": "var(--soft)", "labelFontSize": 12, "titleFontSize": 12,
+        "titleFontWeight": "normal",
+    },
 }  # fmt: skip
 
 

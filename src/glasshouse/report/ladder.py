@@ -19,6 +19,7 @@ from glasshouse.report.page import TEMPLATES, environment
 
 WIDTH, HEIGHT = 640, 320
 N_CURVE_POINTS = 40
+COLOURS = [f"var(--{name})" for name in ("stone", "leaf", "sky", "sun", "bloom")]
 
 
 def render_ladder(run: RunDirectory) -> Any:
@@ -60,36 +61,41 @@ def _draw(record: Mapping[str, Any]) -> str:
 def chart_spec(record: Mapping[str, Any]) -> dict[str, Any]:
     """Points: trainings.  Lines: the law at each number of tokens.  Bar: the prediction's interval; star: the truth."""
     points = [_point(entry) for entry in record["rungs"] if entry["loss"] is not None]
+    encoding = _encoding([format_count(tokens) for tokens in sorted({e["rung"]["tokens"] for e in record["rungs"]})])
     layers = [
-        {"data": {"values": list(_curves(record))}, "mark": {"type": "line", "strokeWidth": 1.5},
-         "encoding": _encoding("tokens")},
+        {"data": {"values": list(_curves(record))}, "mark": {"type": "line", "strokeWidth": 1.5}, "encoding": encoding},
         {"data": {"values": [p for p in points if not p["is_held_out"]]},
-         "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1}, "encoding": _encoding("tokens")},
-        *_test_layers(record, points),
+         "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1}, "encoding": encoding},
+        *_test_layers(record, points, encoding),
     ]  # fmt: skip
     return {"$schema": SCHEMA, "width": WIDTH, "height": HEIGHT, "config": CONFIG, "layer": layers}
 
 
-def _test_layers(record: Mapping[str, Any], points: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _test_layers(
+    record: Mapping[str, Any], points: list[dict[str, Any]], encoding: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
     prediction = record.get("prediction")
     if prediction is not None:
         x = {"field": "parameters", "type": "quantitative", "scale": {"type": "log"}}
         y = {"field": "low", "type": "quantitative"}
-        yield {"data": {"values": [dict(prediction)]}, "mark": {"type": "rule", "strokeWidth": 3, "opacity": 0.5},
+        mark = {"type": "rule", "strokeWidth": 3, "opacity": 0.6, "color": "var(--soft)"}
+        yield {"data": {"values": [dict(prediction)]}, "mark": mark,
                "encoding": {"x": x, "y": y, "y2": {"field": "high"}}}  # fmt: skip
     if held_out := [p for p in points if p["is_held_out"]]:
         yield {"data": {"values": held_out}, "mark": {"type": "point", "shape": "diamond", "size": 140, "opacity": 1},
-               "encoding": _encoding("tokens")}  # fmt: skip
+               "encoding": encoding}  # fmt: skip
 
 
-def _encoding(colour: str) -> dict[str, Any]:
+def _encoding(tokens: list[str]) -> dict[str, Any]:
+    """A colour for each number of tokens, which come from few to many."""
     return {
         "x": {"field": "parameters", "type": "quantitative", "scale": {"type": "log", "nice": False},
               "axis": {"title": "parameters", "format": "~s", "tickCount": 6}},
         "y": {"field": "loss", "type": "quantitative", "scale": {"zero": False},
               "axis": {"title": "bits per byte of held-out text"}},
-        "color": {"field": colour, "type": "nominal", "title": "training tokens",
-                  "scale": {"range": ["#8a8f98", "#4c7a5a", "#1f5f8b", "#a15c2f", "#5d4a8a"]}},
+        "color": {"field": "tokens", "type": "nominal", "title": "training tokens",
+                  "legend": {"orient": "top", "titleLimit": WIDTH},
+                  "scale": {"domain": tokens, "range": COLOURS}},
     }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from record import ROOT, SHARED, Figure
-from training_memory import HELD_OUT, measure_all
+from training_memory import HELD_OUT, WAYS, measure_all
 
 from glasshouse.core.files import read_json
 from glasshouse.core.rundir import RunDirectory
@@ -73,13 +73,13 @@ def dry_run_figures(recipe: str = "recipes/llama-70b.toml", world_size: int = 20
 
 def memory_figures() -> list[Figure]:
     figures = []
-    for path in ("torch", "native"):
-        errors = {row.shape: round(100 * row.error, 1) for row in measure_all(HELD_OUT, path)}
+    for name, way in WAYS.items():
+        errors = {row.shape: round(100 * row.error, 1) for row in measure_all(HELD_OUT, *way)}
         worst = max(map(abs, errors.values()))
         figures += [
-            Figure(f"peak memory of training, predicted before the first step, {path} kernels: worst of "
+            Figure(f"peak memory of training, predicted before the first step, {name}: worst of "
                    f"{len(errors)} shapes not fitted on", worst, "%", "within 10 %", worst <= 10),
-            Figure(f"the same, {path} kernels, by shape", errors, "%"),
+            Figure(f"the same, {name}, by shape", errors, "%"),
         ]  # fmt: skip
     return figures
 

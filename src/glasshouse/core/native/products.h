@@ -63,14 +63,16 @@ __attribute__((noinline)) static void times_panel(const float *a, const float *b
 template <bool PAIRS = false>
 __attribute__((noinline)) static void add_outer(const float *a, int64_t a_step, const float *b, int64_t b_step,
                                                 int64_t n, float *c) {
+    constexpr int AHEAD = 3 * HALVED<PAIRS>;  // tiles
     F32 sum[OUTER][2];
     for (int r = 0; r < OUTER; r++)
         for (int v = 0; v < 2; v++) sum[r][v] = load<F32>(c + r * PANEL + v * LANES);
     for (int64_t i = 0; i < n; i++, a += a_step, b += b_step)
         for (int t = 0; t < TILE / HALVED<PAIRS>; t++) {
             const F32 b0 = load<F32>(b + t * PANEL), b1 = load<F32>(b + t * PANEL + LANES);
-            __builtin_prefetch(a + a_step + t * PANEL);  // the next tile's: too far away for the processor to guess
-            __builtin_prefetch(b + b_step + t * PANEL), __builtin_prefetch(b + b_step + t * PANEL + LANES);
+            __builtin_prefetch(a + AHEAD * a_step + t * PANEL);  // too far away for the processor to guess
+            __builtin_prefetch(b + AHEAD * b_step + t * PANEL);
+            __builtin_prefetch(b + AHEAD * b_step + t * PANEL + LANES);
             for (int r = 0; r < OUTER; r++) {
                 const F32 x = spread<PAIRS>(a + t * PANEL + r);
                 sum[r][0] = times_add<PAIRS>(x, b0, sum[r][0]), sum[r][1] = times_add<PAIRS>(x, b1, sum[r][1]);

@@ -25,36 +25,37 @@ struct Nothing {
     void finish(int64_t, int64_t) const {}
 };
 
+// One of n_parts parts of n things, all of nearly one size.
+struct Range {
+    int64_t begin, end;
+};
+INLINE Range share(int64_t n, int64_t part, int64_t n_parts) {
+    return {n * part / n_parts, n * (part + 1) / n_parts};
+}
+
 // c (=, +=) a b for n consecutive tiles; packed is [n_out][a_panels * PANEL][PANEL].  A stretch of a panel, small enough
 // to stay in the cache beside the tiles' part that meets it, serves all tiles in turn.  `then` is told of each piece's
 // tile and panel.
 template <bool ADDS, bool PAIRS = false, class Then = Nothing>
 static void multiply(const float *a, int64_t a_panels, const float *packed, int64_t n_out, float *c, int64_t n,
                      const Then &then = {}) {
-    constexpr int64_t STRETCH = 16 * HALVED<PAIRS>;  // panels of inputs: 64 KiB
-    for (int64_t k = 0; k < a_panels; k += STRETCH) {
-        const bool is_last = k + STRETCH >= a_panels;
-        const int64_t length = is_last ? a_panels - k : STRETCH;
+    constexpr int64_t LONGEST = 20 * HALVED<PAIRS>;  // panels of inputs: 80 KiB
+    const int64_t n_stretches = (a_panels + LONGEST - 1) / LONGEST;
+    for (int64_t s = 0; s < n_stretches; s++) {
+        const Range k = share(a_panels, s, n_stretches);
+        const bool is_last = k.end == a_panels;
         for (int64_t p = 0; p < n_out; p++) {
-            const float *b = packed + (p * a_panels + k) * (PANEL * PANEL / HALVED<PAIRS>);
+            const float *b = packed + (p * a_panels + k.begin) * (PANEL * PANEL / HALVED<PAIRS>);
             for (int64_t i = 0; i < n; i++) {
-                const float *from = a + (i * a_panels + k) * (PIECE / HALVED<PAIRS>);
+                const float *from = a + (i * a_panels + k.begin) * (PIECE / HALVED<PAIRS>);
                 float *to = c + (i * n_out + p) * PIECE;
                 if (is_last) then.fetch(i, p);
-                if (ADDS || k) times_panel<true, PAIRS>(from, b, to, length);
-                else times_panel<false, PAIRS>(from, b, to, length);
+                if (ADDS || s) times_panel<true, PAIRS>(from, b, to, k.end - k.begin);
+                else times_panel<false, PAIRS>(from, b, to, k.end - k.begin);
                 if (is_last) then.finish(i, p);
             }
         }
     }
-}
-
-// One thread's part of n things.
-struct Range {
-    int64_t begin, end;
-};
-INLINE Range share(int64_t n, int thread, int n_threads) {
-    return {n * thread / n_threads, n * (thread + 1) / n_threads};
 }
 
 // The rows of one weight matrix, or of several that read the same inputs; null where the width is padding.

@@ -73,8 +73,8 @@ def dry_run_figures(recipe: str = "recipes/llama-70b.toml", world_size: int = 20
 
 def memory_figures() -> list[Figure]:
     figures = []
-    for name, way in WAYS.items():
-        errors = {row.shape: round(100 * row.error, 1) for row in measure_all(HELD_OUT, *way)}
+    for name, path in WAYS.items():
+        errors = {row.shape: round(100 * row.error, 1) for row in measure_all(HELD_OUT, path)}
         worst = max(map(abs, errors.values()))
         figures += [
             Figure(f"peak memory of training, predicted before the first step, {name}: worst of "

@@ -16,7 +16,6 @@ from typing import Any
 from glasshouse.model import TrainingPath, training_bytes
 from glasshouse.model.native import why_no_bf16
 from glasshouse.plan.shape import shape_of_width
-from glasshouse.train.gradient import Precision
 
 # width, vocabulary, tokens of a batch, tokens of a row, tokens of a microbatch where it is smaller
 FITTED = (
@@ -31,9 +30,9 @@ HELD_OUT = (
     (224, 4096, 8192, 256, 4096), (384, 8192, 4096, 256, None), (512, 2048, 4096, 512, None),
 )  # fmt: skip
 
-WAYS: dict[str, tuple[TrainingPath, Precision]] = {
-    "torch kernels": ("torch", "fp32"), "native kernels": ("native", "fp32"),
-    **({"native kernels in bf16": ("native", "bf16")} if why_no_bf16() is None else {}),
+WAYS: dict[str, TrainingPath] = {
+    "torch kernels": "torch", "native kernels": "native",
+    **({"native kernels in bf16": "native-bf16"} if why_no_bf16() is None else {}),
 }  # fmt: skip
 
 CHILD = """
@@ -96,13 +95,12 @@ def _asked(width: int, vocab_size: int, batch: int, seq_len: int, microbatch: in
     return shape_of_width(width, vocab_size, seq_len), train
 
 
-def measure_all(
-    shapes: Sequence[tuple[int, int, int, int, int | None]], path: TrainingPath, precision: Precision = "fp32"
-) -> list[Row]:
+def measure_all(shapes: Sequence[tuple[int, int, int, int, int | None]], path: TrainingPath) -> list[Row]:
     rows = []
     for width, vocab_size, batch, seq_len, microbatch in shapes:
         model, train = _asked(width, vocab_size, batch, seq_len, microbatch)
-        train |= {"kernels": "auto" if path == "native" else "torch", "precision": precision}
+        train["kernels"] = "torch" if path == "torch" else "auto"
+        train["precision"] = "bf16" if path == "native-bf16" else "fp32"
         found = measure(model.model_dump(), train)
         predicted = found["base"] + training_bytes(model, batch, min(batch, microbatch or batch), path=path)
         name = f"{width} wide, {vocab_size:,} words, {microbatch or batch:,} of {batch:,} tokens"
@@ -111,7 +109,7 @@ def measure_all(
 
 
 if __name__ == "__main__":
-    for name, (path, precision) in WAYS.items():
-        for row in measure_all(HELD_OUT, path, precision):
+    for name, path in WAYS.items():
+        for row in measure_all(HELD_OUT, path):
             print(f"{name:<22} {row.shape:<50} {row.measured / 1e6:7.0f} MB {row.predicted / 1e6:7.0f} MB "
                   f"{100 * row.error:+5.1f} %")  # fmt: skip

@@ -6,7 +6,7 @@ What is alive, in bytes, fp32:
   optimizer    lasting + gradients + the copies that Muon works on: every feed-forward matrix of the model at once
 By path: "torch" keeps each operation's inputs, counted from the code; "native" (the compiled decoder) keeps two
 streams, q, k, v, the heads' answers, gates and values in one block that lasts from step to step, and works in a room of
-its own with packed weights.
+its own with packed weights; "native-bf16" packs them rounded, into half.
 On top comes what the allocator cannot reuse: freed blocks of other sizes.  Its factors are fitted on `FITTED` of
 benchmarks/training_memory.py and checked on shapes beside them.
 """
@@ -18,7 +18,7 @@ from typing import Literal
 from glasshouse.model.config import ModelConfig
 from glasshouse.model.size import count_parameters
 
-TrainingPath = Literal["torch", "native"]
+TrainingPath = Literal["torch", "native", "native-bf16"]
 Keeps = Literal["input", "products"]  # what a layer that is computed again keeps: `train.recomputing`
 
 GROUP_TOKENS = 2048  # of the compiled decoder: tokens that go through a layer together
@@ -40,10 +40,10 @@ class Allocator:
     muon: float
 
 
+_NATIVE = Allocator(start=29e6, rest=1.02, many=0.27, muon=0.94)
 ALLOCATORS: Mapping[TrainingPath, Allocator] = {
-    "torch": Allocator(start=32e6, rest=1.33, many=0.45, muon=1.58),
-    "native": Allocator(start=29e6, rest=1.02, many=0.27, muon=0.94),
-}
+    "torch": Allocator(start=32e6, rest=1.33, many=0.45, muon=1.58), "native": _NATIVE, "native-bf16": _NATIVE,
+}  # fmt: skip
 REUSED = 0.3  # Muon's copies, where they are smaller than so much of the rest, find room in what it left
 
 
@@ -64,7 +64,7 @@ def training_bytes(
     factor = ALLOCATORS[path]
     backward = backward_bytes(model, microbatch_tokens, path, is_muon, recompute, keeps)
     copies = muon_bytes(model) if is_muon else 0.0
-    block = 4.0 * microbatch_tokens * kept_per_token(model, path) if path == "native" else 0.0
+    block = 4.0 * microbatch_tokens * kept_per_token(model, path) if path != "torch" else 0.0
     rest = backward - block
     many = factor.many if microbatch_tokens < batch_tokens else 0.0
     found_no_room = min(1.0, copies / (REUSED * rest))
@@ -89,7 +89,7 @@ def kept_per_token(model: ModelConfig, path: TrainingPath, recompute: float = 0.
     RoPE, v, the heads' output, and gate, up, silu(gate) and their product.  Of layers that are computed again the input
     or, beside it, what attention found and the products q, v, gate and down; of one layer all in any case."""
     d, q, kv = model.d_model, model.n_heads * model.d_head, model.n_kv_heads * model.d_head
-    if path == "native":
+    if path != "torch":
         return model.n_layers * (2 * d + q + 2 * kv + q + 2 * model.d_ff) + d
     n_again = round(recompute * model.n_layers)
     n_whole = max(1, model.n_layers - n_again)
@@ -110,4 +110,5 @@ def _at_work(model: ModelConfig, microbatch_tokens: int, path: TrainingPath) -> 
         return max(2 * microbatch_tokens * model.d_ff, 3 * min(microbatch_tokens * model.vocab_size, LOGITS_AT_ONCE))
     d, q, kv = model.d_model, model.n_heads * model.d_head, model.n_kv_heads * model.d_head
     room = min(microbatch_tokens, GROUP_TOKENS) * (5 * d + q + q + 2 * kv + 3 * model.d_ff)
-    return room + count_parameters(model).matrices + count_parameters(model).total
+    count = count_parameters(model)
+    return room + count.matrices // (2 if path == "native-bf16" else 1) + count.total

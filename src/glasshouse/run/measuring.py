@@ -120,7 +120,9 @@ def _path(recipe: Recipe) -> TrainingPath:
     asked = all(c.kernels == "auto" and c.precision != "fp8" and not c.recompute for c in configs)
     is_bf16 = any(c.precision == "bf16" for c in configs)
     is_native = asked and default_device().type == "cpu" and (why_no_bf16() if is_bf16 else why_unavailable()) is None
-    return "native" if is_native else "torch"
+    if not is_native:
+        return "torch"
+    return "native-bf16" if all(c.precision == "bf16" for c in configs) else "native"
 
 
 def _source_bytes(source: str) -> float:

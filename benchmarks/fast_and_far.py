@@ -3,10 +3,10 @@
     python benchmarks/fast_and_far.py                        all parts but the long ones, half an hour on two cores
     python benchmarks/fast_and_far.py --only steps published some; the other rows stay as they are in the result
 
-Parts: steps (native kernels beside torch's), equality, saving, kills and memory (many processes), published, dry-run,
-planned-memory, and the long ones: ladder (of the ladder that lies in runs/ladder, or climbs it: twenty minutes), peers
-(tokens/s beside others), loss-in-ten (time to nanoGPT's loss) and nanochat (bits per byte), half an hour each, which
-want checkouts of the peers (`peers.py` says which, and where).
+Parts: steps (native kernels beside torch's), muon (its iteration alone), equality, saving, kills and memory (many
+processes), published, dry-run, planned-memory, and the long ones: ladder (of the ladder that lies in runs/ladder, or
+climbs it: twenty minutes), peers (tokens/s beside others), loss-in-ten (time to nanoGPT's loss) and nanochat (bits per
+byte), half an hour each, which want checkouts of the peers (`peers.py` says which, and where).
 """
 
 import argparse
@@ -41,6 +41,7 @@ def main() -> None:
 
 PARTS: Mapping[str, Callable[[Peers], list[Figure]]] = {
     "steps": lambda _: [figure for case in training_speed.CASES for figure in training_speed.figures(case)],
+    "muon": lambda _: training_speed.muon_figures(),
     **{part: lambda _, part=part: many.figures(only=[part]) for part in many.PARTS},  # type: ignore[misc]
     "published": lambda _: planning.published_figures(),
     "dry-run": lambda _: planning.dry_run_figures(),

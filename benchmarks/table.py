@@ -76,10 +76,12 @@ def headlines() -> str:
 
 
 def every_row() -> str:
+    """A section for each result, in the order of `TITLES`; one without a title comes last, under its name."""
+    results = {result["name"]: result for result in read_results()}
     sections = []
-    for result in sorted(read_results(), key=lambda result: list(TITLES).index(result["name"])):
-        rows = [row for row in result["figures"] if len(shown(row["value"])) <= MOST_SHOWN]
-        sections.append(f"## {TITLES[result['name']]}\n\n`benchmarks/results/{result['name']}.json`\n\n{table(rows)}")
+    for name in sorted(results, key=[*TITLES, *(results.keys() - TITLES.keys())].index):
+        rows = [row for row in results[name]["figures"] if len(shown(row["value"])) <= MOST_SHOWN]
+        sections.append(f"## {TITLES.get(name, name)}\n\n`benchmarks/results/{name}.json`\n\n{table(rows)}")
     return "\n\n".join(sections)
 
 

@@ -38,7 +38,9 @@ def test_the_readme_has_headlines_and_all_that_was_not_met(monkeypatch: pytest.M
 
 def test_every_row_has_its_page_but_details_stay_in_the_result(tmp_path: Path) -> None:
     write_result("glass", [Figure("long", "x" * 200, ""), Figure("parts", {"a": 1.5, "b": [True, 2000]}, "s")])
+    write_result("gpu", [Figure("of another script", 1, "s")])
     drawn = table.every_row()
+    assert drawn.index("## Judging") < drawn.index("## gpu") < drawn.index("of another script")
     assert drawn.index("## Fast on one machine") < drawn.index("## Answering") < drawn.index("## Judging")
     assert "| parts | a: 1.5, b: yes, 2,000 s |  |  |" in drawn and "long" not in drawn
 

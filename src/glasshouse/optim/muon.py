@@ -90,8 +90,8 @@ class Muon(torch.optim.Optimizer):
         if n_iterations not in COEFFICIENTS:
             raise ConfigError(f"Muon has polynomials for {' or '.join(map(str, COEFFICIENTS))} iterations, not for "
                               f"{n_iterations}.")  # fmt: skip
-        self.precision: Precision = precision
-        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "n_iterations": n_iterations}
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "n_iterations": n_iterations,
+                    "precision": precision}  # fmt: skip
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -122,7 +122,7 @@ class Muon(torch.optim.Optimizer):
         ahead = torch._foreach_lerp(gradients, averages, group["momentum"])  # Nesterov: look one step ahead
         ahead_KRC = _stack_wide([whole(with_local(matrix, p)) for matrix, p in zip(ahead, parameters, strict=True)])
         del ahead  # as large as all matrices of this shape
-        direction_KRC = orthogonalize(ahead_KRC, group["n_iterations"], self.kernels, self.precision)
+        direction_KRC = orthogonalize(ahead_KRC, group["n_iterations"], self.kernels, group["precision"])
         direction_KRC = direction_KRC.to(parameters[0].dtype)
         if group["weight_decay"]:
             torch._foreach_mul_([local(p) for p in parameters], 1 - group["lr"] * group["weight_decay"])
